@@ -1,0 +1,99 @@
+// Package client knows who may call us: OAuth clients, their secrets, rights
+// and allow-lists. It decides whether a secret is right; what a client then does
+// is decided elsewhere.
+package client
+
+import (
+	"crypto/subtle"
+	"slices"
+	"time"
+
+	"github.com/cambio-auth/cambio/verifier"
+)
+
+// Right is something that a client may do.
+type Right string
+
+// The rights that exist.
+const (
+	TokensExchange   Right = "tokens:exchange"
+	KeysRead         Right = "keys:read"
+	KeysWrite        Right = "keys:write"
+	KeyspacesWrite   Right = "keyspaces:write"
+	ClientsRead      Right = "clients:read"
+	ClientsWrite     Right = "clients:write"
+	SigningKeysRead  Right = "signing-keys:read"
+	SigningKeysWrite Right = "signing-keys:write"
+	UsageRead        Right = "usage:read"
+	AuditRead        Right = "audit:read"
+	ReasonsRead      Right = "reasons:read"
+	TokensIntrospect Right = "tokens:introspect"
+	TokensRevoke     Right = "tokens:revoke"
+	KeysVerify       Right = "keys:verify"
+	KeysPeek         Right = "keys:peek"
+	LeaksReport      Right = "leaks:report"
+)
+
+// Rights lists every right, sorted.
+func Rights() []Right {
+	all := []Right{
+		TokensExchange, KeysRead, KeysWrite, KeyspacesWrite, ClientsRead, ClientsWrite,
+		SigningKeysRead, SigningKeysWrite, UsageRead, AuditRead, ReasonsRead,
+		TokensIntrospect, TokensRevoke, KeysVerify, KeysPeek, LeaksReport,
+	}
+	slices.Sort(all)
+	return all
+}
+
+// AnyKeyspace in Client.Keyspaces allows every keyspace, later ones included.
+const AnyKeyspace = "*"
+
+// MaxSecrets is how many secrets of a client are live at a time.
+const MaxSecrets = 2
+
+// Client is a program allowed to call us.
+type Client struct {
+	ID          string
+	Rights      []Right
+	Audiences   []string             // exact; none: it can name no target
+	Keyspaces   []string             // exact, or AnyKeyspace
+	Permissions verifier.Permissions // the most that its tokens may hold; nil: no bound
+	Secrets     []verifier.Digest    // at most MaxSecrets
+	Disabled    bool
+	CreatedAt   time.Time
+
+	// ImportedKeys is derived: a keyspace that it may use holds keys of other
+	// forms, so a checksum proves nothing.
+	ImportedKeys bool
+}
+
+// Holds reports whether c has the right r.
+func (c *Client) Holds(r Right) bool { return slices.Contains(c.Rights, r) }
+
+// Authenticate reports whether secret is one of c's, in time that depends on
+// neither. It may be called on a nil Client, the one nobody registered.
+func (c *Client) Authenticate(secret verifier.Secret) bool {
+	var live [MaxSecrets]verifier.Digest
+	known := 0
+	if c != nil && !c.Disabled {
+		known = copy(live[:], c.Secrets)
+	}
+	got := secret.Digest()
+	match := 0
+	for i, want := range live {
+		same := subtle.ConstantTimeCompare(got[:], want[:])
+		match |= same & subtle.ConstantTimeLessOrEq(i+1, known)
+	}
+	return match == 1
+}
+
+// Allowance returns what c may do with a key, for the verifier's decision.
+func (c *Client) Allowance() verifier.Allowance {
+	return verifier.Allowance{
+		Audiences:    c.Audiences,
+		AllKeyspaces: slices.Contains(c.Keyspaces, AnyKeyspace),
+		Keyspaces:    c.Keyspaces,
+		Permissions:  c.Permissions,
+		ImportedKeys: c.ImportedKeys,
+	}
+}

@@ -1,0 +1,84 @@
+package manage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cambio-auth/cambio/verifier"
+)
+
+// DefaultPrefix begins the keys of a keyspace that names no other.
+const DefaultPrefix = "ck"
+
+// maxTokenLifetime is the cap of every token, whoever asks.
+const maxTokenLifetime = 15 * time.Minute
+
+// NewKeyspace describes a keyspace to make.
+type NewKeyspace struct {
+	Name            string
+	Prefix          string        // of its keys; empty: DefaultPrefix
+	KeyLifetime     time.Duration // of its keys; zero: unlimited
+	TokenLifetime   time.Duration // zero: the server's default; at most 15 min
+	PublishMetadata bool          // put a key's metadata into its tokens
+	ImportedKeys    bool          // it may hold keys of other forms
+}
+
+// CreateKeyspace fails with InvalidErrors, or with ErrExists.
+func (m *Manager) CreateKeyspace(ctx context.Context, n NewKeyspace) (verifier.Keyspace, error) {
+	if n.Prefix == "" {
+		n.Prefix = DefaultPrefix
+	}
+	var bad fields
+	bad.check("name", verifier.ValidateKeyspace(n.Name))
+	bad.check("prefix", verifier.ValidatePrefix(n.Prefix))
+	bad.check("key_lifetime", lifetime(n.KeyLifetime))
+	bad.check("token_lifetime", tokenLifetime(n.TokenLifetime))
+	if err := bad.err(); err != nil {
+		return verifier.Keyspace{}, err
+	}
+	ks := verifier.Keyspace{
+		Name:            n.Name,
+		Prefix:          n.Prefix,
+		KeyLifetime:     n.KeyLifetime,
+		TokenLifetime:   n.TokenLifetime,
+		PublishMetadata: n.PublishMetadata,
+		ImportedKeys:    n.ImportedKeys,
+		CreatedAt:       m.now().UTC(),
+	}
+	if err := m.store.CreateKeyspace(ctx, ks); err != nil {
+		return verifier.Keyspace{}, fmt.Errorf("keyspace %s: %w", ks.Name, err)
+	}
+	return ks, nil
+}
+
+// Keyspace fails with ErrNotFound.
+func (m *Manager) Keyspace(ctx context.Context, name string) (verifier.Keyspace, error) {
+	ks, err := m.store.Keyspace(ctx, name)
+	if err != nil {
+		return verifier.Keyspace{}, fmt.Errorf("keyspace %.64s: %w", name, err)
+	}
+	return ks, nil
+}
+
+// Keyspaces lists all of them by name.
+func (m *Manager) Keyspaces(ctx context.Context) ([]verifier.Keyspace, error) {
+	return m.store.Keyspaces(ctx)
+}
+
+const maxKeyLifetime = 100 * 366 * 24 * time.Hour
+
+func lifetime(d time.Duration) error {
+	if d < 0 || d > maxKeyLifetime || d%time.Second != 0 {
+		return errors.New("must be whole seconds, and at most 100 years")
+	}
+	return nil
+}
+
+func tokenLifetime(d time.Duration) error {
+	if d < 0 || d > maxTokenLifetime || d%time.Second != 0 {
+		return fmt.Errorf("must be whole seconds, and at most %s", maxTokenLifetime)
+	}
+	return nil
+}

@@ -1,0 +1,66 @@
+package manage
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/cambio-auth/cambio/internal/client"
+	"github.com/cambio-auth/cambio/verifier"
+)
+
+// Errors of stores that a user can do something about.
+var (
+	ErrNotFound = errors.New("not found")
+	ErrExists   = errors.New("exists already")
+)
+
+// KeyStore keeps keys. All methods return ErrNotFound for what is not there.
+type KeyStore interface {
+	// CreateKey stores a key with the budget it brings, both or neither. It
+	// fails with ErrExists if the id or the digest is taken, and with
+	// ErrNotFound if the keyspace is not there.
+	CreateKey(ctx context.Context, key verifier.Key, budget verifier.Budget) error
+
+	// Key returns one key with its keyspace and budget, and the database's
+	// clock.
+	Key(ctx context.Context, id verifier.KeyID) (verifier.Record, time.Time, error)
+
+	// Keys returns at most filter.Limit keys in id order, which is the order of
+	// their creation.
+	Keys(ctx context.Context, filter KeyFilter) ([]verifier.Record, time.Time, error)
+
+	// ChangeKey lets change alter a key's state, in one transaction with the
+	// row locked; an error from change is returned and alters nothing. Every
+	// exchange that starts after ChangeKey returned sees the change.
+	ChangeKey(ctx context.Context, id verifier.KeyID, change func(now time.Time, key *verifier.Key) error) (verifier.Record, time.Time, error)
+}
+
+// KeyFilter narrows a list of keys. Zero fields do not narrow.
+type KeyFilter struct {
+	Keyspace string
+	Owner    string
+	After    verifier.KeyID // the last id of the page before
+	Limit    int            // required
+}
+
+// KeyspaceStore keeps keyspaces. The keyspace "default" always exists.
+type KeyspaceStore interface {
+	CreateKeyspace(ctx context.Context, ks verifier.Keyspace) error // ErrExists
+	Keyspace(ctx context.Context, name string) (verifier.Keyspace, error)
+	Keyspaces(ctx context.Context) ([]verifier.Keyspace, error) // by name
+}
+
+// ClientStore keeps clients. A client's ImportedKeys is derived on reading.
+type ClientStore interface {
+	CreateClient(ctx context.Context, c client.Client) error       // ErrExists
+	Client(ctx context.Context, id string) (*client.Client, error) // nil: there is none
+	Clients(ctx context.Context) ([]client.Client, error)          // by id
+}
+
+// Store is all that manage needs.
+type Store interface {
+	KeyStore
+	KeyspaceStore
+	ClientStore
+}

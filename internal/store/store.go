@@ -1,0 +1,24 @@
+// Package store opens the database that a URL names. What a database must do
+// is declared by those who need it: verifier.Store, issuer.KeyStore and
+// manage.Store.
+package store
+
+import (
+	"context"
+	"io"
+
+	"github.com/cambio-auth/cambio/internal/manage"
+	"github.com/cambio-auth/cambio/issuer"
+	"github.com/cambio-auth/cambio/verifier"
+)
+
+// Store is everything at once, for those who wire it.
+type Store interface {
+	verifier.Store
+	issuer.KeyStore
+	manage.Store
+	io.Closer
+
+	// Ping reports whether the database answers.
+	Ping(ctx context.Context) error
+}

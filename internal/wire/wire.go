@@ -1,0 +1,115 @@
+// Package wire names what crosses the network: paths, form fields, token
+// types, error codes and the shapes of answers and claims. It decides nothing.
+// The server writes these, the sdk reads them, and neither knows the other.
+package wire
+
+import "encoding/json"
+
+// Paths of the public listener.
+const (
+	PathToken       = "/oauth2/token"
+	PathJWKS        = "/.well-known/jwks.json"
+	PathOAuthServer = "/.well-known/oauth-authorization-server" // RFC 8414 §3
+	PathOpenID      = "/.well-known/openid-configuration"       // OpenID Connect Discovery §4
+)
+
+// GrantTokenExchange is the only grant (RFC 8693 §2.1).
+const GrantTokenExchange = "urn:ietf:params:oauth:grant-type:token-exchange"
+
+// Token types (RFC 8693 §3). The registered access_token type is accepted for
+// an API key too, for clients that can only name registered types.
+const (
+	TypeAPIKey      = "urn:cambio:params:oauth:token-type:api-key"
+	TypeAccessToken = "urn:ietf:params:oauth:token-type:access_token"
+	TypeJWT         = "urn:ietf:params:oauth:token-type:jwt"
+)
+
+// Form fields of the token endpoint (RFC 6749, RFC 8693 §2.1, RFC 8707 §2).
+// Keyspace and Cost are our own.
+const (
+	FieldGrantType          = "grant_type"
+	FieldSubjectToken       = "subject_token"
+	FieldSubjectTokenType   = "subject_token_type"
+	FieldActorToken         = "actor_token"
+	FieldActorTokenType     = "actor_token_type"
+	FieldRequestedTokenType = "requested_token_type"
+	FieldAudience           = "audience"
+	FieldResource           = "resource"
+	FieldScope              = "scope"
+	FieldClientID           = "client_id"
+	FieldClientSecret       = "client_secret"
+	FieldClientAssertion    = "client_assertion"
+	FieldKeyspace           = "keyspace"
+	FieldCost               = "cost"
+)
+
+// Error codes (RFC 6749 §5.2, RFC 8693 §2.2.2, RFC 8707 §2).
+const (
+	ErrInvalidRequest         = "invalid_request"
+	ErrInvalidClient          = "invalid_client"
+	ErrUnauthorizedClient     = "unauthorized_client"
+	ErrUnsupportedGrantType   = "unsupported_grant_type"
+	ErrInvalidTarget          = "invalid_target"
+	ErrInvalidScope           = "invalid_scope"
+	ErrTemporarilyUnavailable = "temporarily_unavailable"
+	ErrServerError            = "server_error"
+)
+
+// Reasons say more than the error code, where the caller may know more.
+// The first group is told only to clients with the right reasons:read.
+const (
+	ReasonMalformed     = "malformed"
+	ReasonUnknown       = "unknown"
+	ReasonWrongKeyspace = "wrong_keyspace"
+	ReasonRevoked       = "revoked"
+	ReasonDisabled      = "disabled"
+	ReasonExpired       = "expired"
+
+	ReasonSpent          = "spent"
+	ReasonRateLimited    = "rate_limited"
+	ReasonUnavailable    = "unavailable"     // nothing was charged; try again
+	ReasonOutcomeUnknown = "outcome_unknown" // may have been charged
+)
+
+// Media types.
+const (
+	MediaForm = "application/x-www-form-urlencoded"
+	MediaJSON = "application/json"
+)
+
+// TypAccessToken is the JWT header typ (RFC 9068 §2.1).
+const TypAccessToken = "at+jwt"
+
+// TokenResponse is the success answer (RFC 8693 §2.2.1).
+type TokenResponse struct {
+	AccessToken     string `json:"access_token"`
+	IssuedTokenType string `json:"issued_token_type"`
+	TokenType       string `json:"token_type"` // always "Bearer"
+	ExpiresIn       int64  `json:"expires_in"` // seconds, > 0
+	Scope           string `json:"scope,omitempty"`
+}
+
+// ErrorResponse is every error answer of the OAuth endpoints (RFC 6749 §5.2).
+type ErrorResponse struct {
+	Error        string `json:"error"`
+	Description  string `json:"error_description,omitempty"`
+	Reason       string `json:"reason,omitempty"`
+	RetryAfterMS int64  `json:"retry_after_ms,omitempty"`
+}
+
+// Claims is the payload of an access token (RFC 9068 §2.2). Times are seconds
+// since 1970.
+type Claims struct {
+	Issuer      string              `json:"iss"`
+	Subject     string              `json:"sub"` // the key's owner, or its id
+	Audience    string              `json:"aud"`
+	ClientID    string              `json:"client_id"` // who exchanged the key (RFC 8693 §4.3)
+	IssuedAt    int64               `json:"iat"`
+	ExpiresAt   int64               `json:"exp"`
+	ID          string              `json:"jti"`
+	Scope       string              `json:"scope,omitempty"`
+	Permissions map[string][]string `json:"permissions"` // lossless; scope may say less
+	KeyID       string              `json:"key_id"`
+	Keyspace    string              `json:"keyspace"`
+	Metadata    json.RawMessage     `json:"metadata,omitempty"`
+}

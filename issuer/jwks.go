@@ -1,0 +1,41 @@
+package issuer
+
+import (
+	"crypto"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// JWKS is the published key set (RFC 7517 §5), encoded once.
+type JWKS struct {
+	Body []byte // JSON
+	ETag string // strong (RFC 9110 §8.8.3), quotes included
+}
+
+// newJWKS encodes the public halves only, each with kid, alg and use.
+func newJWKS(signers []*signer) (JWKS, error) {
+	set := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{}}
+	for _, s := range signers {
+		set.Keys = append(set.Keys, jose.JSONWebKey{Key: s.public, KeyID: s.kid, Algorithm: EdDSA, Use: "sig"})
+	}
+	body, err := json.Marshal(set)
+	if err != nil {
+		return JWKS{}, fmt.Errorf("encoding the key set: %w", err)
+	}
+	sum := sha256.Sum256(body)
+	return JWKS{Body: body, ETag: `"` + encode(sum[:]) + `"`}, nil
+}
+
+// thumbprint is the kid (RFC 7638 §3): SHA-256 over the required members.
+func thumbprint(public ed25519.PublicKey) (string, error) {
+	jwk := jose.JSONWebKey{Key: public}
+	sum, err := jwk.Thumbprint(crypto.SHA256)
+	if err != nil {
+		return "", fmt.Errorf("computing a thumbprint: %w", err)
+	}
+	return encode(sum), nil
+}

@@ -1,0 +1,73 @@
+package verifier
+
+import (
+	"time"
+)
+
+// BudgetID names a budget.
+type BudgetID string
+
+// Budget is what limits a key: uses remaining with their refill, and a rate
+// limit. The zero Budget limits nothing. It is comparable, and a store writes it
+// exactly when a charge changed it; its times are UTC.
+type Budget struct {
+	ID        BudgetID
+	Counted   bool  // false: unlimited; Remaining and Refill mean nothing
+	Remaining int64 // uses left, ≥ 0
+	Refill    Refill
+	Refilled  time.Time // start of the period that was refilled last
+	Rate      Rate
+	TAT       time.Time // GCRA's theoretical arrival time; zero: never used
+}
+
+// charge returns b with cost taken from it, or why that cannot be.
+func (b Budget) charge(now time.Time, cost int64) (Budget, error) {
+	b, err := b.spend(now, cost)
+	if err != nil {
+		return Budget{}, err
+	}
+	if b.Rate == (Rate{}) {
+		return b, nil
+	}
+	b.TAT, err = b.Rate.admit(now, b.TAT, cost)
+	if err != nil {
+		return Budget{}, err
+	}
+	return b, nil
+}
+
+// spend refills b if a period has begun since the last refill, and takes cost.
+func (b Budget) spend(now time.Time, cost int64) (Budget, error) {
+	if !b.Counted {
+		return b, nil
+	}
+	b = b.At(now)
+	if cost > b.Remaining {
+		spent := &SpentError{}
+		if b.Refill.Amount >= cost {
+			spent.RefillAt = b.Refill.Interval.after(b.Refill.Anchor, now)
+		}
+		return Budget{}, spent
+	}
+	b.Remaining -= cost
+	return b, nil
+}
+
+// At returns b as a request at now finds it: refilled if a period has begun
+// since the last refill. It is what an operator should be shown.
+func (b Budget) At(now time.Time) Budget {
+	if !b.Counted || b.Refill == (Refill{}) {
+		return b
+	}
+	if start := b.Refill.Interval.start(b.Refill.Anchor, now); start.After(b.Refilled) {
+		b.Remaining, b.Refilled = b.Refill.Amount, start
+	}
+	return b
+}
+
+// StartedAt returns b as new at now: the period that now is in counts as
+// refilled, so the first refill comes at the next one.
+func (b Budget) StartedAt(now time.Time) Budget {
+	b.Refilled = b.Refill.Interval.start(b.Refill.Anchor, now)
+	return b
+}

@@ -1,0 +1,58 @@
+package verifier
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// ErrRefused is wrapped by every refusal: we said no, nothing was charged, and
+// asking again without a change gives the same answer.
+var ErrRefused = errors.New("key refused")
+
+// Refusals that say something about the key itself. They are for our own log;
+// a caller is told them apart only by right.
+var (
+	ErrMalformed     = fmt.Errorf("%w: malformed", ErrRefused)
+	ErrUnknown       = fmt.Errorf("%w: unknown", ErrRefused)
+	ErrWrongKeyspace = fmt.Errorf("%w: wrong keyspace", ErrRefused)
+	ErrRevoked       = fmt.Errorf("%w: revoked", ErrRefused)
+	ErrDisabled      = fmt.Errorf("%w: disabled", ErrRefused)
+	ErrExpired       = fmt.Errorf("%w: expired", ErrRefused)
+)
+
+// Refusals of a good key: it is not for this audience, or does not hold what
+// was asked.
+var (
+	ErrAudience   = fmt.Errorf("%w: audience not allowed", ErrRefused)
+	ErrPermission = fmt.Errorf("%w: permission not held", ErrRefused)
+)
+
+// SpentError refuses a good key whose remaining uses do not cover the cost.
+type SpentError struct {
+	RefillAt time.Time // when a refill will cover the cost; zero: never
+}
+
+func (*SpentError) Error() string { return "key refused: spent" }
+func (*SpentError) Unwrap() error { return ErrRefused }
+
+// RateLimitedError refuses a good key that came too soon.
+type RateLimitedError struct {
+	RetryAt time.Time // zero: the cost exceeds the burst, so never
+}
+
+func (*RateLimitedError) Error() string { return "key refused: rate limited" }
+func (*RateLimitedError) Unwrap() error { return ErrRefused }
+
+// We could not tell. Neither says anything about the key.
+var (
+	// ErrUnavailable: the store did not answer. Nothing was charged.
+	ErrUnavailable = errors.New("key store unavailable")
+	// ErrOutcomeUnknown: the connection broke during the commit. The charge may
+	// have happened, so it is never tried again.
+	ErrOutcomeUnknown = errors.New("outcome of the charge unknown")
+)
+
+// ErrBadRequest marks a request that no key could satisfy: a cost below one,
+// or malformed permissions.
+var ErrBadRequest = errors.New("bad request")

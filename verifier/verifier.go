@@ -1,0 +1,124 @@
+// Package verifier decides whether an API key may be exchanged, and charges
+// its budget. It knows keys, budgets and the order of refusals; it knows nothing
+// about tokens, HTTP or SQL.
+//
+// # Why the rules are pure
+//
+// Decide and the arithmetic of Budget take the time and the records and touch
+// nothing else. Both stores call them inside their transaction, so there is one
+// set of rules and it is tested without a database.
+package verifier
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cambio-auth/cambio/internal/permission"
+)
+
+// Config makes a Verifier.
+type Config struct {
+	Store   Store         // required
+	Timeout time.Duration // of one Update, which no caller can cut short; zero: 5 s
+}
+
+// Verifier verifies keys and charges them.
+type Verifier struct {
+	store   Store
+	timeout time.Duration
+}
+
+// New fails without a store.
+func New(cfg Config) (*Verifier, error) {
+	if cfg.Store == nil {
+		return nil, errors.New("verifier: Config.Store is required")
+	}
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = 5 * time.Second
+	}
+	return &Verifier{cfg.Store, cfg.Timeout}, nil
+}
+
+// Request asks whether a key may be exchanged for a token.
+type Request struct {
+	Key         Secret
+	Keyspace    string      // the key must be of this keyspace; empty: of any that the client may use
+	Targets     []string    // the audience asked for; none: the client's only one; two are refused
+	Permissions Permissions // what the token must hold; nil: all that key and client hold
+	Cost        int64       // uses to charge, ≥ 1
+	Client      Allowance
+}
+
+// Allowance is what the calling client may do with keys.
+type Allowance struct {
+	Audiences    []string
+	Keyspaces    []string
+	AllKeyspaces bool        // Keyspaces means nothing
+	Permissions  Permissions // nil: no bound
+	ImportedKeys bool        // it may use keys of other forms than ours
+}
+
+// Grant is a key that was verified and charged.
+type Grant struct {
+	KeyID         KeyID
+	Keyspace      string
+	Owner         string
+	Audience      string
+	Permissions   Permissions
+	Metadata      json.RawMessage // only if the keyspace publishes it
+	TokenLifetime time.Duration   // the keyspace's; zero: the server's default
+	NotAfter      time.Time       // the key's expiry; zero: none
+	GrantedAt     time.Time       // by the database's clock
+}
+
+// Verify decides about req.Key and charges its budget if the answer is yes.
+// The charge is durable when Verify returns nil.
+//
+// A refusal wraps ErrRefused and changed nothing. ErrUnavailable means that the
+// store did not answer and nothing was charged; ErrOutcomeUnknown that it may
+// have been. ErrBadRequest is the caller's mistake.
+func (v *Verifier) Verify(ctx context.Context, req Request) (Grant, error) {
+	if err := req.validate(); err != nil {
+		return Grant{}, err
+	}
+	if err := ctx.Err(); err != nil {
+		return Grant{}, err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), v.timeout)
+	defer cancel()
+
+	var grant Grant
+	var refusal error
+	err := v.store.Update(ctx, []Digest{req.Key.Digest()}, func(now time.Time, found []*Record) {
+		grant, refusal = Decide(now, found[0], req)
+	})
+	switch {
+	case errors.Is(err, ErrOutcomeUnknown):
+		return Grant{}, fmt.Errorf("charging a key: %w", err)
+	case err != nil:
+		return Grant{}, fmt.Errorf("charging a key: %w: %w", ErrUnavailable, err)
+	}
+	return grant, refusal
+}
+
+// validate refuses what needs no storage: requests that make no sense, and
+// keys that cannot exist.
+func (req *Request) validate() error {
+	if req.Cost < 1 {
+		return fmt.Errorf("%w: cost must be at least 1", ErrBadRequest)
+	}
+	if err := permission.Validate(req.Permissions); err != nil {
+		return fmt.Errorf("%w: %w", ErrBadRequest, err)
+	}
+	key := req.Key.Reveal()
+	if key == "" || len(key) > MaxKey {
+		return ErrMalformed
+	}
+	if !req.Client.ImportedKeys && !WellFormed(req.Key) {
+		return ErrMalformed
+	}
+	return nil
+}
