@@ -1,0 +1,35 @@
+# Targets worth knowing: make test, make dev, make build.
+LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+FUZZTIME ?= 10s
+
+.PHONY: help test lint format unit dev build fuzz bench fips
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+test: lint unit ## everything that must hold before a commit
+
+lint: ## vet, linters and the import arrows of .golangci.yml
+	$(LINT) run
+
+format: ## rewrite the sources as the linter wants them
+	$(LINT) fmt
+
+unit: ## all tests under the race detector, which needs a C compiler
+	@.ci/need-cc
+	CGO_ENABLED=1 go test -race ./...
+
+dev: ## the main job on one screen
+	go run ./cmd/cambio dev
+
+build: ## a static binary in bin/
+	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/cambio ./cmd/cambio
+
+fuzz: ## every fuzz target for FUZZTIME each
+	@.ci/fuzz $(FUZZTIME)
+
+bench: ## every benchmark once
+	go test -run='^$$' -bench=. -benchtime=1x ./...
+
+fips: ## the tests with only FIPS 140-3 algorithms allowed
+	GODEBUG=fips140=only go test ./...
