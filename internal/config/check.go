@@ -1,0 +1,158 @@
+package config
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cambio-auth/cambio/issuer"
+)
+
+var errAddress = errors.New("must be HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080")
+
+func (s Settings) checkListen(c Config) error {
+	host, err := listenHost(c.Listen)
+	if err != nil {
+		return err
+	}
+	if !loopback(host) && !c.TLS() && c.TLSKey == "" && !s.AllowHTTP {
+		return errors.New("beyond this machine needs CAMBIO_TLS_CERT and CAMBIO_TLS_KEY, or CAMBIO_ALLOW_HTTP=true behind a proxy that does TLS")
+	}
+	return nil
+}
+
+func checkOpsListen(c Config) error {
+	_, err := listenHost(c.OpsListen)
+	_, port, _ := net.SplitHostPort(c.OpsListen)
+	if err == nil && c.OpsListen == c.Listen && port != "0" {
+		return errors.New("must not be the same as CAMBIO_LISTEN")
+	}
+	return err
+}
+
+func listenHost(addr string) (string, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", errAddress
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil || strings.ContainsAny(host, "/ ") {
+		return "", errAddress
+	}
+	return host, nil
+}
+
+// checkIssuer holds issuers to RFC 8414 §2. They are compared byte for byte, so
+// a slash at the end is a difference, and one that is easily overlooked.
+func (s Settings) checkIssuer(c Config) error {
+	if c.Issuer == "" {
+		return checkDefaultIssuer(c)
+	}
+	u, err := url.Parse(c.Issuer)
+	switch {
+	case err != nil || u.Hostname() == "" || (u.Scheme != "https" && u.Scheme != "http"):
+		return errors.New("must be a URL such as https://keys.example.com")
+	case u.User != nil:
+		return errors.New("must hold no user and no password")
+	case strings.ContainsAny(c.Issuer, "?#"):
+		return errors.New("must have no query and no fragment")
+	case strings.HasSuffix(c.Issuer, "/"):
+		return errors.New("must not end with a slash")
+	case u.Scheme == "http" && !loopback(u.Hostname()) && !s.AllowHTTP:
+		return errors.New("must be https, or CAMBIO_ALLOW_HTTP=true must be set")
+	}
+	return nil
+}
+
+// checkDefaultIssuer refuses to guess the name in a certificate.
+func checkDefaultIssuer(c Config) error {
+	host, err := listenHost(c.Listen)
+	if err == nil && c.TLS() && unspecified(host) {
+		return errors.New("is required with TLS on all interfaces: the URL with the name in the certificate")
+	}
+	return nil
+}
+
+// defaultIssuer is the listen address as a URL. A server on all interfaces can
+// be reached from its own machine, at least.
+func defaultIssuer(host, port string, tls bool) string {
+	if unspecified(host) {
+		host = "127.0.0.1"
+	}
+	u := url.URL{Scheme: "http", Host: net.JoinHostPort(host, port)}
+	standard := "80"
+	if tls {
+		u.Scheme, standard = "https", "443"
+	}
+	if port == standard {
+		u.Host = strings.TrimSuffix(u.Host, ":"+port)
+	}
+	return u.String()
+}
+
+func unspecified(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "" || (err == nil && addr.IsUnspecified())
+}
+
+func loopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || (err == nil && addr.Unmap().IsLoopback())
+}
+
+func (c Config) checkTLS() (string, error) {
+	switch {
+	case c.TLSCert != "" && c.TLSKey == "":
+		return "CAMBIO_TLS_KEY", errors.New("is required with CAMBIO_TLS_CERT")
+	case c.TLSCert == "" && c.TLSKey != "":
+		return "CAMBIO_TLS_CERT", errors.New("is required with CAMBIO_TLS_KEY")
+	}
+	return "", nil
+}
+
+func parseTokenLifetime(s string) (time.Duration, error) {
+	if s == "" {
+		return issuer.DefaultLifetime, nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d < time.Second || d > issuer.MaxLifetime || d%time.Second != 0 {
+		return 0, errors.New("must be whole seconds from 1s to 15m, such as 5m")
+	}
+	return d, nil
+}
+
+func parseProxies(list []string) ([]netip.Prefix, error) {
+	var prefixes []netip.Prefix
+	for _, s := range list {
+		s = strings.TrimSpace(s)
+		if s == "" {
+			continue
+		}
+		prefix, err := netip.ParsePrefix(s)
+		if addr, errAddr := netip.ParseAddr(s); errAddr == nil {
+			prefix, err = netip.PrefixFrom(addr, addr.BitLen()), nil
+		}
+		if err != nil {
+			return nil, errors.New("must be addresses or networks such as 10.0.0.0/8, separated by commas")
+		}
+		prefixes = append(prefixes, prefix.Masked())
+	}
+	return prefixes, nil
+}
+
+func parseMasterKey(text, file string) (*issuer.MasterKey, error) {
+	if text == "" {
+		return nil, nil //nolint:nilnil // not being set is no mistake
+	}
+	if file != "" {
+		return nil, errors.New("is set, and so is CAMBIO_MASTER_KEY_FILE: use one of them")
+	}
+	key, err := issuer.ParseMasterKey(text)
+	if err != nil {
+		return nil, err
+	}
+	return &key, nil
+}

@@ -1,0 +1,216 @@
+package config
+
+import (
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cambio-auth/cambio/issuer"
+)
+
+type env map[string]string
+
+// read goes the way of the command line: variables, then flags.
+func read(t *testing.T, vars env, args ...string) (Config, error) {
+	t.Helper()
+	for name, value := range vars {
+		t.Setenv(name, value)
+	}
+	var s Settings
+	parser, err := kong.New(&s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := parser.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	return s.Config(func(name string) string { return vars[name] })
+}
+
+func defaults(change func(*Config)) Config {
+	c := Config{
+		Listen:        "127.0.0.1:8080",
+		OpsListen:     "127.0.0.1:9090",
+		Store:         "sqlite:cambio.db",
+		TokenLifetime: 5 * time.Minute,
+		LogFormat:     "text",
+		LogLevel:      slog.LevelInfo,
+	}
+	if change != nil {
+		change(&c)
+	}
+	return c
+}
+
+func TestSettings(t *testing.T) {
+	for name, tt := range map[string]struct {
+		env  env
+		args []string
+		want Config
+	}{
+		"nothing set is a server for this machine": {want: defaults(nil)},
+		"a variable that is set but empty counts as not set": {
+			env: env{
+				"CAMBIO_LISTEN": "", "CAMBIO_OPS_LISTEN": "", "CAMBIO_STORE": "", "CAMBIO_TOKEN_LIFETIME": "",
+				"CAMBIO_LOG_FORMAT": "", "CAMBIO_LOG_LEVEL": "", "CAMBIO_TRUSTED_PROXIES": "", "CAMBIO_MASTER_KEY": "",
+			},
+			want: defaults(nil),
+		},
+		"a flag goes before its variable": {
+			env:  env{"CAMBIO_STORE": "sqlite:a.db"},
+			args: []string{"--store", "sqlite:b.db"},
+			want: defaults(func(c *Config) { c.Store = "sqlite:b.db" }),
+		},
+		"every setting can be given by its variable": {
+			env: env{
+				"CAMBIO_ISSUER": "https://keys.example.com", "CAMBIO_LISTEN": "0.0.0.0:443", "CAMBIO_OPS_LISTEN": ":9000",
+				"CAMBIO_STORE": "sqlite:/data/cambio.db", "CAMBIO_MASTER_KEY_FILE": "/run/secrets/key",
+				"CAMBIO_TOKEN_LIFETIME": "90s", "CAMBIO_TRUSTED_PROXIES": "10.1.2.3/8, 192.0.2.7,::1",
+				"CAMBIO_TLS_CERT": "cert.pem", "CAMBIO_TLS_KEY": "key.pem",
+				"CAMBIO_LOG_FORMAT": "json", "CAMBIO_LOG_LEVEL": "debug",
+			},
+			want: Config{
+				Issuer: "https://keys.example.com", Listen: "0.0.0.0:443", OpsListen: ":9000",
+				Store: "sqlite:/data/cambio.db", MasterKeyFile: "/run/secrets/key",
+				TokenLifetime: 90 * time.Second,
+				TrustedProxies: []netip.Prefix{
+					netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.7/32"), netip.MustParsePrefix("::1/128"),
+				},
+				TLSCert: "cert.pem", TLSKey: "key.pem", LogFormat: "json", LogLevel: slog.LevelDebug,
+			},
+		},
+		"every setting can be given by its flag": {
+			args: []string{
+				"--issuer=https://keys.example.com", "--listen=[::1]:1", "--ops-listen=[::1]:2", "--store=sqlite:x",
+				"--master-key-file=f", "--token-lifetime=1m", "--trusted-proxies=::1", "--tls-cert=c", "--tls-key=k",
+				"--allow-http", "--log-format=json", "--log-level=warn",
+			},
+			want: Config{
+				Issuer: "https://keys.example.com", Listen: "[::1]:1", OpsListen: "[::1]:2", Store: "sqlite:x",
+				MasterKeyFile: "f", TokenLifetime: time.Minute,
+				TrustedProxies: []netip.Prefix{netip.MustParsePrefix("::1/128")},
+				TLSCert:        "c", TLSKey: "k", LogFormat: "json", LogLevel: slog.LevelWarn,
+			},
+		},
+		"plain HTTP beyond this machine is possible when it is asked for": {
+			env:  env{"CAMBIO_LISTEN": ":8080", "CAMBIO_ALLOW_HTTP": "true", "CAMBIO_ISSUER": "http://keys.internal"},
+			want: defaults(func(c *Config) { c.Listen, c.Issuer = ":8080", "http://keys.internal" }),
+		},
+		"an issuer may have a path": {
+			env:  env{"CAMBIO_ISSUER": "https://example.com/keys"},
+			want: defaults(func(c *Config) { c.Issuer = "https://example.com/keys" }),
+		},
+		"an issuer on this machine may be plain HTTP": {
+			env:  env{"CAMBIO_ISSUER": "http://localhost:8080"},
+			want: defaults(func(c *Config) { c.Issuer = "http://localhost:8080" }),
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := read(t, tt.env, tt.args...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, got, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestMistakes(t *testing.T) {
+	key := issuer.NewMasterKey().Reveal()
+	for name, tt := range map[string]struct {
+		env  env
+		want []string // setting and something it says
+	}{
+		"an address without a port":                        {env{"CAMBIO_LISTEN": "localhost"}, []string{"CAMBIO_LISTEN: must be HOST:PORT"}},
+		"an address that is a URL":                         {env{"CAMBIO_LISTEN": "http://localhost:80"}, []string{"CAMBIO_LISTEN: must be HOST:PORT"}},
+		"a port out of range":                              {env{"CAMBIO_OPS_LISTEN": "localhost:65536"}, []string{"CAMBIO_OPS_LISTEN: must be HOST:PORT"}},
+		"one address for both listeners":                   {env{"CAMBIO_OPS_LISTEN": "127.0.0.1:8080"}, []string{"CAMBIO_OPS_LISTEN: must not be the same"}},
+		"all interfaces without TLS":                       {env{"CAMBIO_LISTEN": ":8080"}, []string{"CAMBIO_LISTEN: beyond this machine"}},
+		"another interface without TLS":                    {env{"CAMBIO_LISTEN": "192.0.2.1:8080"}, []string{"CAMBIO_ALLOW_HTTP=true"}},
+		"an issuer of plain HTTP":                          {env{"CAMBIO_ISSUER": "http://keys.example.com"}, []string{"CAMBIO_ISSUER: must be https"}},
+		"an issuer that is no URL":                         {env{"CAMBIO_ISSUER": "keys.example.com"}, []string{"CAMBIO_ISSUER: must be a URL"}},
+		"an issuer without a host":                         {env{"CAMBIO_ISSUER": "https:///keys"}, []string{"CAMBIO_ISSUER: must be a URL"}},
+		"an issuer of another scheme":                      {env{"CAMBIO_ISSUER": "ftp://keys.example.com"}, []string{"CAMBIO_ISSUER: must be a URL"}},
+		"an issuer with a slash at its end":                {env{"CAMBIO_ISSUER": "https://keys.example.com/"}, []string{"CAMBIO_ISSUER: must not end with a slash"}},
+		"an issuer with a query, even an empty one":        {env{"CAMBIO_ISSUER": "https://keys.example.com?"}, []string{"CAMBIO_ISSUER: must have no query"}},
+		"an issuer with a fragment":                        {env{"CAMBIO_ISSUER": "https://keys.example.com#"}, []string{"CAMBIO_ISSUER: must have no query and no fragment"}},
+		"an issuer with a password":                        {env{"CAMBIO_ISSUER": "https://u:hunter2@keys.example.com"}, []string{"CAMBIO_ISSUER: must hold no user"}},
+		"TLS on all interfaces, so that a name is unknown": {env{"CAMBIO_LISTEN": ":443", "CAMBIO_TLS_CERT": "c", "CAMBIO_TLS_KEY": "k"}, []string{"CAMBIO_ISSUER: is required with TLS"}},
+		"a certificate without its key":                    {env{"CAMBIO_TLS_CERT": "c"}, []string{"CAMBIO_TLS_KEY: is required"}},
+		"a private key without its certificate":            {env{"CAMBIO_TLS_KEY": "k", "CAMBIO_LISTEN": ":443"}, []string{"CAMBIO_TLS_CERT: is required"}},
+		"a token lifetime over the cap":                    {env{"CAMBIO_TOKEN_LIFETIME": "16m"}, []string{"CAMBIO_TOKEN_LIFETIME: must be whole seconds"}},
+		"a token lifetime of no unit":                      {env{"CAMBIO_TOKEN_LIFETIME": "300"}, []string{"CAMBIO_TOKEN_LIFETIME"}},
+		"a token lifetime below a second":                  {env{"CAMBIO_TOKEN_LIFETIME": "10ms"}, []string{"CAMBIO_TOKEN_LIFETIME"}},
+		"a proxy that is a name":                           {env{"CAMBIO_TRUSTED_PROXIES": "10.0.0.1,proxy"}, []string{"CAMBIO_TRUSTED_PROXIES: must be addresses"}},
+		"a master key that is none":                        {env{"CAMBIO_MASTER_KEY": "hunter2"}, []string{"CAMBIO_MASTER_KEY: master key must be 32 bytes"}},
+		"two master keys":                                  {env{"CAMBIO_MASTER_KEY": key, "CAMBIO_MASTER_KEY_FILE": "f"}, []string{"CAMBIO_MASTER_KEY: is set, and so is CAMBIO_MASTER_KEY_FILE"}},
+		"a log format of another kind":                     {env{"CAMBIO_LOG_FORMAT": "xml"}, []string{"CAMBIO_LOG_FORMAT: must be text or json"}},
+		"a log level of another kind":                      {env{"CAMBIO_LOG_LEVEL": "loud"}, []string{"CAMBIO_LOG_LEVEL: must be debug"}},
+		"several mistakes are told together": {
+			env{"CAMBIO_LISTEN": "x", "CAMBIO_ISSUER": "y", "CAMBIO_TOKEN_LIFETIME": "z", "CAMBIO_MASTER_KEY": "hunter2"},
+			[]string{"CAMBIO_LISTEN:", "CAMBIO_ISSUER:", "CAMBIO_TOKEN_LIFETIME:", "CAMBIO_MASTER_KEY:"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := read(t, tt.env)
+			if err == nil {
+				t.Fatal("no error")
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("error %q does not say %q", err, want)
+				}
+			}
+			if got := strings.Count(err.Error(), "\n") + 1; got != len(tt.want) {
+				t.Errorf("%d mistakes told, want %d: %v", got, len(tt.want), err)
+			}
+			if strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), key) {
+				t.Error("the error tells a secret")
+			}
+		})
+	}
+}
+
+func TestMasterKeyComesFromTheEnvironment(t *testing.T) {
+	want := issuer.NewMasterKey().Reveal()
+	c, err := read(t, env{"CAMBIO_MASTER_KEY": want})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.MasterKey == nil || c.MasterKey.Reveal() != want {
+		t.Error("another key was read")
+	}
+}
+
+func TestIssuerIsMadeFromTheListenAddress(t *testing.T) {
+	for name, tt := range map[string]struct {
+		config Config
+		port   int
+		want   string
+	}{
+		"as it was given":                           {Config{Listen: "localhost:8080"}, 8080, "http://localhost:8080"},
+		"with the port that was taken":              {Config{Listen: "127.0.0.1:0"}, 4711, "http://127.0.0.1:4711"},
+		"for all interfaces, this machine's":        {Config{Listen: "0.0.0.0:8080"}, 8080, "http://127.0.0.1:8080"},
+		"for all interfaces of both families":       {Config{Listen: ":8080"}, 8080, "http://127.0.0.1:8080"},
+		"in brackets for IPv6":                      {Config{Listen: "[::1]:8080"}, 8080, "http://[::1]:8080"},
+		"without the standard port":                 {Config{Listen: "localhost:80"}, 80, "http://localhost"},
+		"by https with TLS":                         {Config{Listen: "keys.example.com:443", TLSCert: "c"}, 443, "https://keys.example.com"},
+		"by https with TLS on a port":               {Config{Listen: "localhost:8443", TLSCert: "c"}, 8443, "https://localhost:8443"},
+		"not at all when the issuer has been given": {Config{Listen: "localhost:8080", Issuer: "https://keys.example.com"}, 8080, "https://keys.example.com"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := tt.config.IssuerAt(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: tt.port})
+			if got != tt.want {
+				t.Errorf("issuer %s, want %s", got, tt.want)
+			}
+		})
+	}
+}

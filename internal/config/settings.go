@@ -1,0 +1,128 @@
+// Package config reads settings: flags and environment in, a checked Config out.
+// It decides which settings make sense together; what they open (files,
+// databases, sockets) is opened elsewhere, by those who use it.
+package config
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/cambio-auth/cambio/issuer"
+)
+
+// Defaults, also of a variable that is set but empty.
+const (
+	DefaultListen    = "127.0.0.1:8080"
+	DefaultOpsListen = "127.0.0.1:9090"
+	DefaultStore     = "sqlite:cambio.db"
+)
+
+// EnvMasterKey holds the master key itself. A secret is never a flag, since
+// every user of a machine can read the command lines of all others.
+const EnvMasterKey = "CAMBIO_MASTER_KEY"
+
+// Store names the database. It stands alone for commands that need no more.
+type Store struct {
+	Store string `placeholder:"URL" env:"CAMBIO_STORE" default:"sqlite:cambio.db" help:"The database: sqlite:PATH."`
+}
+
+// Settings are the settings of a server as given, by flag or environment.
+// What is not a plain word is parsed by Config, so that all mistakes are told
+// together.
+type Settings struct {
+	Issuer         string   `placeholder:"URL" env:"CAMBIO_ISSUER" help:"The URL that clients reach this server by, and the iss of its tokens. Default: made from --listen."`
+	Listen         string   `placeholder:"ADDR" env:"CAMBIO_LISTEN" default:"127.0.0.1:8080" help:"Where clients are served."`
+	OpsListen      string   `placeholder:"ADDR" env:"CAMBIO_OPS_LISTEN" default:"127.0.0.1:9090" help:"Where health and metrics are served; plain HTTP, keep it private."`
+	MasterKeyFile  string   `placeholder:"PATH" env:"CAMBIO_MASTER_KEY_FILE" help:"File with the master key, which seals the signing keys in the store. Or put the key itself into the environment as CAMBIO_MASTER_KEY. Default: cambio.key beside an SQLite database, made at the first start."`
+	TokenLifetime  string   `placeholder:"DURATION" env:"CAMBIO_TOKEN_LIFETIME" default:"5m" help:"How long a token lives, at most 15m; a keyspace may say less."`
+	TrustedProxies []string `placeholder:"CIDR" env:"CAMBIO_TRUSTED_PROXIES" help:"Addresses or networks of proxies whose X-Forwarded-For is believed, separated by commas."`
+	TLSCert        string   `name:"tls-cert" placeholder:"PATH" env:"CAMBIO_TLS_CERT" help:"Certificate chain, PEM. Read again when the file changes."`
+	TLSKey         string   `name:"tls-key" placeholder:"PATH" env:"CAMBIO_TLS_KEY" help:"Private key of the certificate, PEM."`
+	AllowHTTP      bool     `name:"allow-http" env:"CAMBIO_ALLOW_HTTP" help:"Allow plain HTTP beyond this machine. Keys and tokens then travel in the clear: only behind a proxy that does TLS."`
+	LogFormat      string   `placeholder:"FORMAT" env:"CAMBIO_LOG_FORMAT" default:"text" help:"text or json."`
+	LogLevel       string   `placeholder:"LEVEL" env:"CAMBIO_LOG_LEVEL" default:"info" help:"debug, info, warn or error."`
+	Store          `embed:""`
+}
+
+// Config is what a server is told. All of it has been checked, apart from what
+// only opening can tell.
+type Config struct {
+	Issuer         string // empty: see IssuerAt
+	Listen         string
+	OpsListen      string
+	Store          string
+	MasterKey      *issuer.MasterKey // nil: not in the environment
+	MasterKeyFile  string
+	TokenLifetime  time.Duration
+	TrustedProxies []netip.Prefix
+	TLSCert        string // empty: plain HTTP
+	TLSKey         string
+	LogFormat      string // text or json
+	LogLevel       slog.Level
+}
+
+// Config checks the settings. Its error tells every mistake, by the name of the
+// setting and never by its value.
+func (s Settings) Config(getenv func(string) string) (Config, error) {
+	c := Config{
+		Issuer:        s.Issuer,
+		Listen:        cmp.Or(s.Listen, DefaultListen),
+		OpsListen:     cmp.Or(s.OpsListen, DefaultOpsListen),
+		Store:         cmp.Or(s.Store.Store, DefaultStore),
+		MasterKeyFile: s.MasterKeyFile,
+		TLSCert:       s.TLSCert,
+		TLSKey:        s.TLSKey,
+		LogFormat:     cmp.Or(s.LogFormat, "text"),
+	}
+	var m mistakes
+	m.check("CAMBIO_LISTEN", s.checkListen(c))
+	m.check("CAMBIO_OPS_LISTEN", checkOpsListen(c))
+	m.check("CAMBIO_ISSUER", s.checkIssuer(c))
+	m.check(c.checkTLS())
+
+	var err error
+	c.TokenLifetime, err = parseTokenLifetime(s.TokenLifetime)
+	m.check("CAMBIO_TOKEN_LIFETIME", err)
+	c.TrustedProxies, err = parseProxies(s.TrustedProxies)
+	m.check("CAMBIO_TRUSTED_PROXIES", err)
+	c.MasterKey, err = parseMasterKey(getenv(EnvMasterKey), s.MasterKeyFile)
+	m.check(EnvMasterKey, err)
+	if c.LogFormat != "text" && c.LogFormat != "json" {
+		m.check("CAMBIO_LOG_FORMAT", errors.New("must be text or json"))
+	}
+	if c.LogLevel.UnmarshalText([]byte(cmp.Or(s.LogLevel, "info"))) != nil {
+		m.check("CAMBIO_LOG_LEVEL", errors.New("must be debug, info, warn or error"))
+	}
+	if err := errors.Join(m...); err != nil {
+		return Config{}, err
+	}
+	return c, nil
+}
+
+// TLS reports whether clients are served by TLS.
+func (c Config) TLS() bool { return c.TLSCert != "" }
+
+// IssuerAt returns the issuer of a server that listens at addr, which has the
+// port that was really taken.
+func (c Config) IssuerAt(addr net.Addr) string {
+	if c.Issuer != "" {
+		return c.Issuer
+	}
+	host, _, _ := net.SplitHostPort(c.Listen)
+	_, port, _ := net.SplitHostPort(addr.String())
+	return defaultIssuer(host, port, c.TLS())
+}
+
+// mistakes collects them, each under the name of its setting.
+type mistakes []error
+
+func (m *mistakes) check(setting string, err error) {
+	if err != nil {
+		*m = append(*m, fmt.Errorf("%s: %w", setting, err))
+	}
+}
