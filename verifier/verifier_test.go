@@ -1,0 +1,152 @@
+package verifier_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cambio-auth/cambio/verifier"
+)
+
+// storeFunc is a store that breaks, or that must not be asked. What a store
+// that works has to do is held by its own suite.
+type storeFunc func(ctx context.Context, digests []verifier.Digest, decide func(time.Time, []*verifier.Record)) error
+
+func (f storeFunc) Update(ctx context.Context, digests []verifier.Digest, decide func(time.Time, []*verifier.Record)) error {
+	return f(ctx, digests, decide)
+}
+
+func newVerifier(t *testing.T, store storeFunc) *verifier.Verifier {
+	t.Helper()
+	v, err := verifier.New(verifier.Config{Store: store})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func request(t *testing.T) verifier.Request {
+	_, req := good()
+	req.Key = verifier.NewSecret(generate(t, "ck"))
+	return req
+}
+
+func TestVerifyTouchesNoStorageFor(t *testing.T) {
+	tests := map[string]struct {
+		change func(*verifier.Request)
+		want   error
+	}{
+		"no key":           {func(r *verifier.Request) { r.Key = verifier.Secret{} }, verifier.ErrMalformed},
+		"a wrong checksum": {func(r *verifier.Request) { r.Key = verifier.NewSecret(r.Key.Reveal()[:40] + "0") }, verifier.ErrMalformed},
+		"a key of 513 bytes": {func(r *verifier.Request) {
+			r.Key = verifier.NewSecret(strings.Repeat("x", 513))
+			r.Client.ImportedKeys = true
+		}, verifier.ErrMalformed},
+		"a cost of nothing": {func(r *verifier.Request) { r.Cost = 0 }, verifier.ErrBadRequest},
+		"a negative cost":   {func(r *verifier.Request) { r.Cost = -1 }, verifier.ErrBadRequest},
+		"a resource of no actions": {func(r *verifier.Request) {
+			r.Permissions = verifier.Permissions{"projects": {}}
+		}, verifier.ErrBadRequest},
+		"a resource with a colon": {func(r *verifier.Request) {
+			r.Permissions = verifier.Permissions{"a:b": {"c"}}
+		}, verifier.ErrBadRequest},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			v := newVerifier(t, func(context.Context, []verifier.Digest, func(time.Time, []*verifier.Record)) error {
+				t.Error("the store was asked")
+				return nil
+			})
+			req := request(t)
+			test.change(&req)
+			if _, err := v.Verify(t.Context(), req); !errors.Is(err, test.want) {
+				t.Errorf("%v, want %v", err, test.want)
+			}
+		})
+	}
+	t.Run("a caller who has gone", func(t *testing.T) {
+		v := newVerifier(t, func(context.Context, []verifier.Digest, func(time.Time, []*verifier.Record)) error {
+			t.Error("the store was asked")
+			return nil
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := v.Verify(ctx, request(t)); !errors.Is(err, context.Canceled) {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+func TestWhereKeysAreImportedTheDigestDecides(t *testing.T) {
+	req := request(t)
+	req.Key = verifier.NewSecret("anything at all")
+	req.Client.ImportedKeys = true
+	var asked []verifier.Digest
+	v := newVerifier(t, func(_ context.Context, digests []verifier.Digest, decide func(time.Time, []*verifier.Record)) error {
+		asked = digests
+		decide(noon, []*verifier.Record{nil})
+		return nil
+	})
+	if _, err := v.Verify(t.Context(), req); !errors.Is(err, verifier.ErrUnknown) {
+		t.Errorf("%v, want unknown", err)
+	}
+	if len(asked) != 1 || asked[0] != req.Key.Digest() {
+		t.Errorf("asked for %d digests", len(asked))
+	}
+}
+
+func TestABrokenStoreIsNoBadKey(t *testing.T) {
+	tests := map[string]struct {
+		broken error
+		want   error
+	}{
+		"a store that is away is unavailable":        {errors.New("connection refused"), verifier.ErrUnavailable},
+		"a commit that broke has an unknown outcome": {verifier.ErrOutcomeUnknown, verifier.ErrOutcomeUnknown},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			v := newVerifier(t, func(_ context.Context, _ []verifier.Digest, decide func(time.Time, []*verifier.Record)) error {
+				rec, _ := good()
+				decide(noon, []*verifier.Record{rec})
+				return test.broken
+			})
+			grant, err := v.Verify(t.Context(), request(t))
+			if !errors.Is(err, test.want) || errors.Is(err, verifier.ErrRefused) {
+				t.Errorf("%v", err)
+			}
+			if test.want == verifier.ErrOutcomeUnknown && errors.Is(err, verifier.ErrUnavailable) {
+				t.Error("an unknown outcome says that nothing was charged")
+			}
+			if grant.KeyID != "" {
+				t.Error("granted without a commit")
+			}
+		})
+	}
+}
+
+func TestACallerWhoLeavesCannotCutAnUpdateShort(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	v := newVerifier(t, func(ctx context.Context, _ []verifier.Digest, decide func(time.Time, []*verifier.Record)) error {
+		cancel()
+		if err := ctx.Err(); err != nil {
+			t.Errorf("the update's context ended with its caller: %v", err)
+		}
+		if _, bounded := ctx.Deadline(); !bounded {
+			t.Error("the update has no deadline")
+		}
+		rec, _ := good()
+		decide(noon, []*verifier.Record{rec})
+		return nil
+	})
+	if _, err := v.Verify(ctx, request(t)); err != nil {
+		t.Errorf("%v: charged, so it must be told", err)
+	}
+}
+
+func TestAVerifierNeedsAStore(t *testing.T) {
+	if _, err := verifier.New(verifier.Config{}); err == nil {
+		t.Error("made without one")
+	}
+}
