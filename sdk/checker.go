@@ -1,0 +1,193 @@
+package sdk
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cambio-auth/cambio/internal/wire"
+)
+
+// CheckerConfig says whose tokens are accepted, and for whom.
+type CheckerConfig struct {
+	Issuer   string // required: the expected iss, byte for byte; https, or http on loopback
+	Audience string // required: this backend, expected in aud
+
+	JWKSURL    string        // where the issuer's keys are; zero: Issuer + "/.well-known/jwks.json"
+	Algorithms []Algorithm   // those accepted; zero: EdDSA, ES256, RS256
+	Leeway     time.Duration // clock skew forgiven, at most 5 min; zero: 30 s; negative: none
+
+	// MaxStale is how long keys are used past their max-age while the issuer
+	// cannot be reached, at most 24 h. Then nothing is accepted. Zero: 1 h;
+	// negative: not at all.
+	MaxStale time.Duration
+
+	SeenCache  int              // tokens remembered as verified, about 1 KB each; zero: 8192
+	AllowHTTP  bool             // permits plain http beyond loopback addresses; zero: refused
+	HTTPClient *http.Client     // fetches the keys; never follows redirects; zero: http.DefaultTransport
+	Now        func() time.Time // the clock; zero: time.Now
+}
+
+func (c CheckerConfig) withDefaults() CheckerConfig {
+	if c.JWKSURL == "" {
+		c.JWKSURL = strings.TrimSuffix(c.Issuer, "/") + wire.PathJWKS
+	}
+	if len(c.Algorithms) == 0 {
+		c.Algorithms = []Algorithm{EdDSA, ES256, RS256}
+	}
+	c.Algorithms = slices.Clone(c.Algorithms)
+	c.Leeway = max(0, cmp.Or(c.Leeway, 30*time.Second))
+	c.MaxStale = max(0, cmp.Or(c.MaxStale, time.Hour))
+	c.SeenCache = cmp.Or(c.SeenCache, 8192)
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return c
+}
+
+func (c CheckerConfig) validate() error {
+	errs := []error{checkURL("Issuer", c.Issuer, c.AllowHTTP)}
+	if c.Issuer != "" {
+		errs = append(errs, checkURL("JWKSURL", c.JWKSURL, c.AllowHTTP))
+	}
+	if c.Audience == "" {
+		errs = append(errs, errors.New("Audience is required"))
+	}
+	for _, alg := range c.Algorithms {
+		if alg != EdDSA && alg != ES256 && alg != RS256 {
+			errs = append(errs, fmt.Errorf("Algorithms: %q is not one of EdDSA, ES256, RS256", alg))
+		}
+	}
+	if c.Leeway > 5*time.Minute {
+		errs = append(errs, errors.New("Leeway is over 5 minutes"))
+	}
+	if c.MaxStale > 24*time.Hour {
+		errs = append(errs, errors.New("MaxStale is over 24 hours"))
+	}
+	if c.SeenCache < 0 {
+		errs = append(errs, errors.New("SeenCache is negative"))
+	}
+	return errors.Join(errs...)
+}
+
+// Checker checks tokens of one issuer for one audience. Make one and share it:
+// it is safe for concurrent use, and what it has learned lives in it.
+type Checker struct {
+	issuer     string
+	audience   string
+	algorithms []Algorithm
+	leeway     time.Duration
+	now        func() time.Time
+	keys       *keySet
+	seen       *seen
+}
+
+// NewChecker returns at once: keys are fetched when the first token needs them.
+// It fails with all that is wrong with config.
+func NewChecker(config CheckerConfig) (*Checker, error) {
+	config = config.withDefaults()
+	if err := config.validate(); err != nil {
+		return nil, fmt.Errorf("sdk: %w", err)
+	}
+	remembered, err := newSeen(config.SeenCache)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := newKeySet(config.JWKSURL, noRedirects(config.HTTPClient), config.Now, config.MaxStale)
+	if err != nil {
+		return nil, err
+	}
+	return &Checker{
+		issuer:     config.Issuer,
+		audience:   config.Audience,
+		algorithms: config.Algorithms,
+		leeway:     config.Leeway,
+		now:        config.Now,
+		keys:       keys,
+		seen:       remembered,
+	}, nil
+}
+
+// Ready returns nil once the issuer's keys are there, fetching them if need be:
+// for a readiness probe. Otherwise its error wraps ErrUnavailable.
+func (c *Checker) Ready(ctx context.Context) error { return c.keys.ready(ctx) }
+
+// Check returns what raw says if it is an access token of our issuer (RFC 9068
+// §4), in force, for our audience. Its error wraps ErrRefused if it is not, and
+// ErrUnavailable if the issuer's keys could not be had. A token that cannot be
+// ours never causes a fetch.
+func (c *Checker) Check(ctx context.Context, raw string) (*Token, error) {
+	v, err := c.check(ctx, raw)
+	if err != nil {
+		return nil, err
+	}
+	return &Token{v}, nil
+}
+
+func (c *Checker) check(ctx context.Context, raw string) (*verified, error) {
+	if len(raw) > maxToken {
+		return nil, errTooLong
+	}
+	id, now := digest(sha256.Sum256([]byte(raw))), c.now()
+	if v, ok := c.seen.get(id); ok && c.keys.holds(v.key, now) {
+		if err := v.inTime(now, c.leeway); err != nil {
+			c.seen.remove(id)
+			return nil, err
+		}
+		return v, nil
+	}
+	c.seen.remove(id)
+	v, err := c.verify(ctx, raw, now)
+	if err != nil {
+		return nil, err
+	}
+	c.seen.add(id, v)
+	return v, nil
+}
+
+// verify does what needs no key first, so that only a token that would be good
+// can make us look for one.
+func (c *Checker) verify(ctx context.Context, raw string, now time.Time) (*verified, error) {
+	token, err := split(raw)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Contains(c.algorithms, token.header.alg) {
+		return nil, errAlg
+	}
+	said, err := c.claims(token.payload, now)
+	if err != nil {
+		return nil, err
+	}
+	key, err := c.keys.find(ctx, token.header.kid)
+	if err != nil {
+		return nil, err
+	}
+	if key.alg != token.header.alg {
+		return nil, errAlg
+	}
+	if !key.verify(token.signed, token.signature) {
+		return nil, errSignature
+	}
+	return &verified{said, key}, nil
+}
+
+func (c *Checker) claims(payload []byte, now time.Time) (claims, error) {
+	said, audiences, err := readClaims(payload)
+	switch {
+	case err != nil:
+		return claims{}, err
+	case said.issuer != c.issuer:
+		return claims{}, errIssuer
+	case !slices.Contains(audiences, c.audience):
+		return claims{}, errAudience
+	}
+	said.audience = c.audience
+	return said, said.inTime(now, c.leeway)
+}

@@ -1,0 +1,223 @@
+package sdk
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/cambio-auth/cambio/internal/permission"
+	"github.com/cambio-auth/cambio/internal/wire"
+)
+
+// maxKey is the longest API key there is, in bytes.
+const maxKey = 512
+
+// ClientConfig says who we are to the issuer, and which keys we ask about.
+type ClientConfig struct {
+	Issuer       string // required: the expected iss; https, or http on loopback
+	ClientID     string // required: this program, as the issuer knows it
+	ClientSecret Secret // required
+	Audience     string // required: this backend
+
+	Keyspace string // where keys must belong if a request does not say; zero: to any we may use
+	TokenURL string // the token endpoint; zero: Issuer + "/oauth2/token"
+
+	GrantCache   int // keys whose token is kept, about 1 KB each; zero: 8192
+	RefusalCache int // refused keys remembered for some seconds; zero: 4096
+
+	AllowHTTP  bool             // permits plain http beyond loopback addresses; zero: refused
+	HTTPClient *http.Client     // never follows redirects; zero: http.DefaultTransport
+	Now        func() time.Time // the clock; zero: time.Now
+
+	// Checker says how tokens are checked. Its Issuer, Audience, AllowHTTP,
+	// HTTPClient and Now are those above, whatever it says.
+	Checker CheckerConfig
+}
+
+func (c ClientConfig) withDefaults() ClientConfig {
+	if c.TokenURL == "" {
+		c.TokenURL = strings.TrimSuffix(c.Issuer, "/") + wire.PathToken
+	}
+	c.GrantCache = cmp.Or(c.GrantCache, 8192)
+	c.RefusalCache = cmp.Or(c.RefusalCache, 4096)
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	c.Checker.Issuer, c.Checker.Audience = c.Issuer, c.Audience
+	c.Checker.AllowHTTP, c.Checker.HTTPClient, c.Checker.Now = c.AllowHTTP, c.HTTPClient, c.Now
+	return c
+}
+
+func (c ClientConfig) validate() error {
+	var errs []error
+	if c.ClientID == "" {
+		errs = append(errs, errors.New("ClientID is required"))
+	}
+	if c.ClientSecret.reveal() == "" {
+		errs = append(errs, errors.New("ClientSecret is required"))
+	}
+	if c.Issuer != "" {
+		errs = append(errs, checkURL("TokenURL", c.TokenURL, c.AllowHTTP))
+	}
+	if c.GrantCache < 0 || c.RefusalCache < 0 {
+		errs = append(errs, errors.New("a cache size is negative"))
+	}
+	return errors.Join(errs...)
+}
+
+// Client verifies API keys: the first time by an exchange, then locally for as
+// long as the token lasts. It takes tokens too. Make one and share it: it is safe
+// for concurrent use, and what it has learned lives in it.
+type Client struct {
+	checker  *Checker
+	keyspace string
+	now      func() time.Time
+	grants   *grants
+}
+
+// NewClient returns at once and contacts nobody. It fails with all that is wrong
+// with config.
+func NewClient(config ClientConfig) (*Client, error) {
+	config = config.withDefaults()
+	checker, err := NewChecker(config.Checker)
+	if err := errors.Join(err, config.validate()); err != nil {
+		return nil, fmt.Errorf("sdk: %w", err)
+	}
+	kept, err := lru.New[subject, *grant](config.GrantCache)
+	if err != nil {
+		return nil, err
+	}
+	refusals, err := lru.New[subject, refusal](config.RefusalCache)
+	if err != nil {
+		return nil, err
+	}
+	return &Client{
+		checker:  checker,
+		keyspace: config.Keyspace,
+		now:      config.Now,
+		grants: &grants{
+			checker: checker,
+			exchanger: &exchanger{
+				url:           config.TokenURL,
+				authorization: basicAuth(config.ClientID, config.ClientSecret.reveal()),
+				audience:      config.Audience,
+				http:          noRedirects(config.HTTPClient),
+				now:           config.Now,
+			},
+			now: config.Now, kept: kept, refusals: refusals,
+			flights: map[subject]*exchange{},
+		},
+	}, nil
+}
+
+// VerifyRequest asks whether a key is good. It does not print the key.
+type VerifyRequest struct {
+	Key         string      // required: the API key as presented
+	Keyspace    string      // where the key must belong; zero: ClientConfig.Keyspace
+	Permissions Permissions // what it must allow, all of it; zero: nothing in particular
+}
+
+// String leaves out the key.
+func (r VerifyRequest) String() string {
+	return fmt.Sprintf("{Key:%s Keyspace:%s Permissions:%v}", redacted, r.Keyspace, r.Permissions)
+}
+
+// GoString leaves out the key.
+func (r VerifyRequest) GoString() string { return "sdk.VerifyRequest" + r.String() }
+
+// LogValue leaves out the key.
+func (r VerifyRequest) LogValue() slog.Value { return slog.StringValue(r.String()) }
+
+var (
+	errNotAKey = refused("not an API key")
+	errIsToken = refused("a token where an API key belongs")
+)
+
+// VerifyAPIKey exchanges the key for a token unless it holds one, and checks the
+// permissions asked against it. Its error wraps
+//
+//   - ErrRefused, if the key is not good here: as a *ForbiddenError if it lacks
+//     permissions or may not be used for our audience, as a *LimitedError if
+//     its budget is used up for now;
+//   - ErrUnavailable, if the issuer could not tell, or refuses us as its client.
+//
+// A resource asked for without actions is a mistake of the caller, and an error
+// that wraps neither.
+func (c *Client) VerifyAPIKey(ctx context.Context, req VerifyRequest) (*Token, error) {
+	for resource, actions := range req.Permissions {
+		if len(actions) == 0 {
+			return nil, fmt.Errorf("sdk: permissions: no actions asked of %q", resource)
+		}
+	}
+	v, err := c.verify(ctx, req.Key, cmp.Or(req.Keyspace, c.keyspace))
+	if err != nil {
+		return nil, err
+	}
+	if !permission.Covers(v.permissions, req.Permissions) {
+		return nil, &ForbiddenError{Needed: missing(v.permissions, req.Permissions)}
+	}
+	return &Token{v}, nil
+}
+
+// Check takes whatever a caller presented: a token goes to the Checker and never
+// to the issuer, anything else is an API key, and verified as by VerifyAPIKey.
+func (c *Client) Check(ctx context.Context, raw string) (*Token, error) {
+	if looksLikeToken(raw) {
+		return c.checker.Check(ctx, raw)
+	}
+	return c.VerifyAPIKey(ctx, VerifyRequest{Key: raw})
+}
+
+// Ready is Checker.Ready: nil once the issuer's keys are there.
+func (c *Client) Ready(ctx context.Context) error { return c.checker.Ready(ctx) }
+
+func (c *Client) verify(ctx context.Context, key, keyspace string) (*verified, error) {
+	if looksLikeToken(key) {
+		return nil, errIsToken
+	}
+	if !couldBeKey(key) {
+		return nil, errNotAKey
+	}
+	return c.grants.get(ctx, subject{sha256.Sum256([]byte(key)), keyspace}, key)
+}
+
+// looksLikeToken recognises the compact form of any JOSE object: its header
+// begins with `{"`.
+func looksLikeToken(s string) bool {
+	return strings.HasPrefix(s, "eyJ") && strings.Count(s, ".") >= 2
+}
+
+// couldBeKey refuses what no key looks like, imported ones included.
+func couldBeKey(s string) bool {
+	if s == "" || len(s) > maxKey {
+		return false
+	}
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// missing is what of asked is not held.
+func missing(held, asked map[string][]string) Permissions {
+	lacking := Permissions{}
+	for resource, actions := range asked {
+		for _, action := range actions {
+			if !slices.Contains(held[resource], action) {
+				lacking[resource] = append(lacking[resource], action)
+			}
+		}
+	}
+	return lacking
+}

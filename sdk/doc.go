@@ -1,0 +1,32 @@
+// Package sdk is for backends. It decides whether a token, or an API key that
+// it exchanges for one, is good here and now, and says which permissions it
+// carries. What those permissions mean is left to the backend.
+//
+// A backend that receives tokens needs a [Checker], which is offline but for
+// the issuer's public keys. One that receives API keys needs a [Client], which
+// exchanges a key on first sight (RFC 8693) and answers locally from then on.
+// Both go into [Require], which guards a http.Handler.
+//
+// Every failure is one of two: we were told no, or could not tell.
+//
+//	errors.Is(err, sdk.ErrRefused)     // 401; 403 for *ForbiddenError, 429 for *LimitedError
+//	errors.Is(err, sdk.ErrUnavailable) // 503; the key or token may be good
+//
+// No error, and nothing that prints, holds a token, a key or a secret.
+//
+// # What is counted
+//
+// One exchange is one charge of the key's budget. A token that is checked a
+// thousand times was charged once.
+//
+// # Why
+//
+// The compact form and its JSON are read by our own strict readers, so that one
+// token has one spelling and nothing is read twice; go-jose reads the public
+// keys, where the hard part is. Tokens already verified are remembered by
+// their SHA-256, so that no live token stays in memory.
+//
+// Goroutines are started only for a fetch or an exchange that must not die with
+// the one caller who happened to need it first. Each ends within seconds, so
+// there is nothing to close.
+package sdk

@@ -1,0 +1,225 @@
+package sdk
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+)
+
+// Pace of fetching, in real time: a clock set by hand must not stop it.
+const (
+	fetchTimeout = 3 * time.Second
+	fetchPause   = time.Second // from the start of one fetch to that of the next
+	maxWaiting   = 256         // callers waiting for a fetch
+
+	// refreshRetry is the pause after a failed refresh while the old set is good.
+	refreshRetry = 10 * time.Second
+)
+
+var (
+	errUnknownKey = refused("signed by an unknown key")
+	errCrowded    = errors.New("too many callers wait for the key set")
+)
+
+// keySet holds the issuer's public keys. Known keys answer at once; a set that is
+// due is refreshed behind their back. Whoever asks for an unknown key waits for
+// the next fetch that starts after it asked: so a new key is accepted within
+// about a second, and no number of forged kids causes more than one fetch a
+// second.
+type keySet struct {
+	url      string
+	http     *http.Client
+	now      func() time.Time
+	maxStale time.Duration
+
+	keys  *lru.Cache[string, *publicKey] // by kid: exactly those of the last good set
+	state atomic.Pointer[setState]       // nil: none fetched yet
+
+	waiting atomic.Int64
+	mu      sync.Mutex
+	flight  *fetch    // the one under way or about to start
+	started time.Time // when the last one started
+}
+
+// setState is what we know of the last good set.
+type setState struct {
+	etag      string
+	refreshAt time.Time // due for a refresh, by now
+	deadAt    time.Time // too stale to be used, by now
+}
+
+// fetch is one request for the key set, shared by all who wait for it.
+type fetch struct {
+	done    chan struct{}
+	started time.Time // readable after done, like err
+	err     error
+}
+
+func newKeySet(url string, client *http.Client, now func() time.Time, maxStale time.Duration) (*keySet, error) {
+	keys, err := lru.New[string, *publicKey](maxKeys)
+	if err != nil {
+		return nil, err
+	}
+	return &keySet{url: url, http: client, now: now, maxStale: maxStale, keys: keys}, nil
+}
+
+// usable reports whether there is a set that is not too stale, and has it
+// refreshed in the background once it is due.
+func (s *keySet) usable(now time.Time) bool {
+	st := s.state.Load()
+	if st == nil || !now.Before(st.deadAt) {
+		return false
+	}
+	if !now.Before(st.refreshAt) && s.mu.TryLock() {
+		if st = s.state.Load(); !now.Before(st.refreshAt) {
+			s.takeOff()
+		}
+		s.mu.Unlock()
+	}
+	return true
+}
+
+// holds reports whether a token that key verified is still to be believed.
+func (s *keySet) holds(key *publicKey, now time.Time) bool {
+	return !key.withdrawn.Load() && s.usable(now)
+}
+
+// find returns the key named kid. It fails with errUnknownKey, or with
+// ErrUnavailable if the set could not be had.
+func (s *keySet) find(ctx context.Context, kid string) (*publicKey, error) {
+	asked := time.Now()
+	for {
+		if s.usable(s.now()) {
+			if key, ok := s.keys.Get(kid); ok {
+				return key, nil
+			}
+		}
+		f, err := s.wait(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if key, ok := s.keys.Get(kid); ok {
+			return key, nil
+		}
+		if !f.started.Before(asked) {
+			return nil, errUnknownKey
+		}
+	}
+}
+
+// ready returns nil once there is a set that can be used.
+func (s *keySet) ready(ctx context.Context) error {
+	if s.usable(s.now()) {
+		return nil
+	}
+	_, err := s.wait(ctx)
+	return err
+}
+
+// wait waits for the fetch under way, or for the next. Giving up does not stop
+// the fetch: others may wait for it.
+func (s *keySet) wait(ctx context.Context) (*fetch, error) {
+	defer s.waiting.Add(-1)
+	if s.waiting.Add(1) > maxWaiting {
+		return nil, &UnavailableError{cause: errCrowded, RetryAfter: fetchPause}
+	}
+	s.mu.Lock()
+	f := s.takeOff()
+	s.mu.Unlock()
+	select {
+	case <-f.done:
+		if f.err != nil {
+			return nil, &UnavailableError{cause: f.err, RetryAfter: fetchPause}
+		}
+		return f, nil
+	case <-ctx.Done():
+		return nil, unavailable(ctx.Err())
+	}
+}
+
+// takeOff returns the fetch under way, or starts one as soon as the pace allows.
+// The caller holds mu.
+func (s *keySet) takeOff() *fetch {
+	if s.flight != nil {
+		return s.flight
+	}
+	f := &fetch{done: make(chan struct{})}
+	s.flight = f
+	pause := time.Duration(0)
+	if !s.started.IsZero() {
+		pause = fetchPause - time.Since(s.started)
+	}
+	go s.fly(f, pause)
+	return f
+}
+
+// fly has a context of its own, so that no caller's impatience ends it, and ends
+// within fetchPause + fetchTimeout.
+func (s *keySet) fly(f *fetch, pause time.Duration) {
+	if pause > 0 {
+		time.Sleep(pause)
+	}
+	f.started = time.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), fetchTimeout)
+	defer cancel()
+	f.err = s.refresh(ctx)
+
+	s.mu.Lock()
+	s.flight, s.started = nil, f.started
+	s.mu.Unlock()
+	close(f.done)
+}
+
+// refresh replaces the set by what the issuer publishes now, or keeps the old one
+// and says why. Only one runs at a time.
+func (s *keySet) refresh(ctx context.Context) error {
+	old := s.state.Load()
+	etag := ""
+	if old != nil {
+		etag = old.etag
+	}
+	got, err := fetchKeySet(ctx, s.http, s.url, etag)
+	now := s.now()
+	if err != nil {
+		if old != nil {
+			later := *old
+			later.refreshAt = now.Add(refreshRetry)
+			s.state.Store(&later)
+		}
+		return err
+	}
+	if got.keys != nil {
+		s.replace(got.keys)
+	}
+	s.state.Store(&setState{
+		etag:      got.etag,
+		refreshAt: now.Add(got.maxAge * 4 / 5),
+		deadAt:    now.Add(got.maxAge + s.maxStale),
+	})
+	return nil
+}
+
+// replace keeps the identity of a key that is still published, so that what was
+// verified with it stays remembered.
+func (s *keySet) replace(keys map[string]*publicKey) {
+	for _, kid := range s.keys.Keys() {
+		old, ok := s.keys.Peek(kid)
+		if !ok {
+			continue
+		}
+		if key := keys[kid]; key != nil && key.equal(old) {
+			delete(keys, kid)
+			continue
+		}
+		s.keys.Remove(kid)
+		old.withdrawn.Store(true)
+	}
+	for kid, key := range keys {
+		s.keys.Add(kid, key)
+	}
+}
