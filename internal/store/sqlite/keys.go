@@ -1,0 +1,109 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/cambio-auth/cambio/internal/manage"
+	"github.com/cambio-auth/cambio/verifier"
+)
+
+const (
+	insertBudget = `INSERT INTO budgets (id, counted, remaining, refill_amount, refill_interval, refill_anchor,
+		refilled, rate_limit, rate_window, rate_burst, tat)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`
+	insertKey = `INSERT INTO keys (id, digest, start, keyspace, owner, name, permissions, audiences,
+		metadata, state, created_at, expires_at, budget_id)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	selectKey = `SELECT ` + recordColumns + ` FROM keys k` + recordJoins + ` WHERE k.id = ?`
+)
+
+// CreateKey implements manage.KeyStore. A budget of that id which is there
+// already is shared as it stands: it is never filled up by a new key.
+func (s *Store) CreateKey(ctx context.Context, key verifier.Key, budget verifier.Budget) error {
+	err := s.write.do(ctx, func(tx *transaction) error {
+		if _, err := tx.exec(ctx, insertBudget, budgetArgs(&budget)...); err != nil {
+			return fmt.Errorf("budget %s: %w", budget.ID, err)
+		}
+		_, err := tx.exec(ctx, insertKey, key.ID, key.Digest[:], key.Start, key.Keyspace, key.Owner, key.Name,
+			jsonOf{key.Permissions}, jsonOf{key.Audiences}, rawOf(key.Metadata), key.State,
+			stamp(key.CreatedAt), stamp(key.ExpiresAt), budget.ID)
+		return taken(err)
+	})
+	switch {
+	case errors.Is(err, manage.ErrNotFound):
+		return fmt.Errorf("creating key %s: keyspace %s: %w", key.ID, key.Keyspace, err)
+	case err != nil:
+		return fmt.Errorf("creating key %s: %w", key.ID, err)
+	}
+	return nil
+}
+
+// Key implements manage.KeyStore.
+func (s *Store) Key(ctx context.Context, id verifier.KeyID) (verifier.Record, time.Time, error) {
+	rec, err := scanRecord(s.read.QueryRowContext(ctx, selectKey, id))
+	if err != nil {
+		return verifier.Record{}, time.Time{}, fmt.Errorf("key %s: %w", id, missing(err))
+	}
+	return rec, s.now(), nil
+}
+
+// Keys implements manage.KeyStore.
+func (s *Store) Keys(ctx context.Context, filter manage.KeyFilter) ([]verifier.Record, time.Time, error) {
+	if filter.Limit < 1 {
+		return nil, time.Time{}, errors.New("listing keys: KeyFilter.Limit is required")
+	}
+	where, args := []string{`k.id > ?`}, []any{filter.After}
+	if filter.Keyspace != "" {
+		where, args = append(where, `k.keyspace = ?`), append(args, filter.Keyspace)
+	}
+	if filter.Owner != "" {
+		where, args = append(where, `k.owner = ?`), append(args, filter.Owner)
+	}
+	query := `SELECT ` + recordColumns + ` FROM keys k` + recordJoins +
+		` WHERE ` + strings.Join(where, ` AND `) + ` ORDER BY k.id LIMIT ?`
+	rows, err := s.read.QueryContext(ctx, query, append(args, filter.Limit)...)
+	if err != nil {
+		return nil, time.Time{}, fmt.Errorf("listing keys: %w", err)
+	}
+	records, err := collect(rows, scanRecord)
+	if err != nil {
+		return nil, time.Time{}, fmt.Errorf("listing keys: %w", err)
+	}
+	return records, s.now(), nil
+}
+
+// ChangeKey implements manage.KeyStore. Of what change alters, the state alone
+// is stored and returned.
+func (s *Store) ChangeKey(ctx context.Context, id verifier.KeyID, change func(now time.Time, key *verifier.Key) error) (verifier.Record, time.Time, error) {
+	var rec verifier.Record
+	var now time.Time
+	err := s.write.do(ctx, func(tx *transaction) error {
+		rows, err := tx.query(ctx, selectKey, id)
+		if err != nil {
+			return err
+		}
+		found, err := collect(rows, scanRecord)
+		if err != nil {
+			return err
+		}
+		if len(found) == 0 {
+			return manage.ErrNotFound
+		}
+		rec, now = found[0], s.now()
+		changed := rec.Key
+		if err := change(now, &changed); err != nil || changed.State == rec.Key.State {
+			return err
+		}
+		rec.Key.State = changed.State
+		_, err = tx.exec(ctx, `UPDATE keys SET state = ? WHERE id = ?`, changed.State, id)
+		return err
+	})
+	if err != nil {
+		return verifier.Record{}, time.Time{}, fmt.Errorf("changing key %s: %w", id, err)
+	}
+	return rec, now, nil
+}
