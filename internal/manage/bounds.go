@@ -54,7 +54,7 @@ func validAudiences(audiences []string) error {
 	return nil
 }
 
-var errMetadata = fmt.Errorf("must be a JSON object of at most %d bytes, nested at most %d deep, no name twice in it", maxMetadata, maxDepth)
+var errMetadata = fmt.Errorf("must be a JSON object of at most %d bytes, nested at most %d deep, of valid Unicode, no name twice in it", maxMetadata, maxDepth)
 
 // normalMetadata refuses what a strict checker would, since metadata may become
 // part of a token, and drops insignificant space.
@@ -74,11 +74,17 @@ func normalMetadata(m json.RawMessage) (json.RawMessage, error) {
 	return compact.Bytes(), nil
 }
 
+// broken reports what the decoder writes for half a surrogate pair: U+FFFD.
+func broken(text string) bool { return strings.ContainsRune(text, utf8.RuneError) }
+
 // walk reads one value and fails on a repeated name or too deep a nest.
 func walk(dec *json.Decoder, depth int) error {
 	t, err := dec.Token()
 	if err != nil {
 		return errors.Join(errMetadata, err)
+	}
+	if text, ok := t.(string); ok && broken(text) {
+		return errMetadata
 	}
 	delim, nested := t.(json.Delim)
 	if !nested {
@@ -94,10 +100,11 @@ func walk(dec *json.Decoder, depth int) error {
 			if err != nil {
 				return errors.Join(errMetadata, err)
 			}
-			if seen[name.(string)] {
+			text := name.(string)
+			if seen[text] || broken(text) {
 				return errMetadata
 			}
-			seen[name.(string)] = true
+			seen[text] = true
 		}
 		if err := walk(dec, depth+1); err != nil {
 			return err

@@ -93,8 +93,8 @@ func (n *NewKey) validate() error {
 	if n.Remaining != nil && (*n.Remaining < 0 || *n.Remaining > maxUses) {
 		bad.check("remaining", errors.New("must be 0 or more, and below 10^15"))
 	}
-	if n.Refill.Amount > maxUses {
-		bad.check("refill", errors.New("amount must be below 10^15"))
+	if n.Refill != (verifier.Refill{}) {
+		bad.check("refill", validRefill(n.Refill))
 	}
 	if n.Rate != (verifier.Rate{}) {
 		bad.check("rate", n.Rate.Validate())
@@ -136,6 +136,14 @@ func (n *NewKey) build(ks verifier.Keyspace, secret verifier.Secret, now time.Ti
 		budget.Counted, budget.Remaining = true, *n.Remaining
 	}
 	return key, budget, nil
+}
+
+func validRefill(r verifier.Refill) error {
+	if r.Amount < 1 || r.Amount > maxUses {
+		return errors.New("amount must be 1 or more, and below 10^15")
+	}
+	_, err := verifier.ParseInterval(r.Interval.String())
+	return err
 }
 
 // Key fails with ErrNotFound.
