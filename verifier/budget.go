@@ -43,7 +43,7 @@ func (b Budget) spend(now time.Time, cost int64) (Budget, error) {
 	}
 	b = b.At(now)
 	if cost > b.Remaining {
-		spent := &SpentError{}
+		spent := &SpentError{At: now}
 		if b.Refill.Amount >= cost {
 			spent.RefillAt = b.Refill.Interval.after(b.Refill.Anchor, now)
 		}

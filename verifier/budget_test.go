@@ -31,6 +31,9 @@ func TestRemaining(t *testing.T) {
 		if err := charge(b, noon, 1); !errors.As(err, &spent) || !spent.RefillAt.IsZero() {
 			t.Errorf("the sixth: %v, want spent for ever", err)
 		}
+		if spent != nil && !spent.At.Equal(noon) {
+			t.Errorf("decided at %v, want the time of the decision", spent.At)
+		}
 	})
 	t.Run("a cost is paid whole or not at all", func(t *testing.T) {
 		b := &verifier.Budget{Counted: true, Remaining: 5}

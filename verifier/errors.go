@@ -30,6 +30,7 @@ var (
 
 // SpentError refuses a good key whose remaining uses do not cover the cost.
 type SpentError struct {
+	At       time.Time // when this was decided, by the database's clock
 	RefillAt time.Time // when a refill will cover the cost; zero: never
 }
 
@@ -38,6 +39,7 @@ func (*SpentError) Unwrap() error { return ErrRefused }
 
 // RateLimitedError refuses a good key that came too soon.
 type RateLimitedError struct {
+	At      time.Time // when this was decided, by the database's clock
 	RetryAt time.Time // zero: the cost exceeds the burst, so never
 }
 

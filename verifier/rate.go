@@ -79,7 +79,7 @@ func (r Rate) step() int64 { return int64(r.Window) / r.Limit }
 // the old time comes round again.
 func (r Rate) admit(now, tat time.Time, cost int64) (time.Time, error) {
 	if cost > r.Burst {
-		return time.Time{}, &RateLimitedError{}
+		return time.Time{}, &RateLimitedError{At: now}
 	}
 	step := r.step()
 	full := time.Duration(r.Burst * step)
@@ -92,7 +92,7 @@ func (r Rate) admit(now, tat time.Time, cost int64) (time.Time, error) {
 		ahead = full - price
 	}
 	if ahead+price > full {
-		return time.Time{}, &RateLimitedError{RetryAt: now.Add(ahead + price - full)}
+		return time.Time{}, &RateLimitedError{At: now, RetryAt: now.Add(ahead + price - full)}
 	}
 	return now.Add(ahead + price).UTC(), nil
 }

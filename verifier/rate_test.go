@@ -25,6 +25,9 @@ func TestRateLimit(t *testing.T) {
 		if !errors.As(err, &limited) || !limited.RetryAt.Equal(noon.Add(time.Second)) {
 			t.Fatalf("%v, retry at %v", err, limited)
 		}
+		if wait := limited.RetryAt.Sub(limited.At); wait != 750*time.Millisecond {
+			t.Errorf("to wait: %v, by the clock that decided", wait)
+		}
 		if err := charge(b, limited.RetryAt.Add(-1), 1); err == nil {
 			t.Error("granted before RetryAt")
 		}
