@@ -85,6 +85,9 @@ func target(key *Key, req Request) (string, bool) {
 // grantable returns the permissions of the token: those asked, if the key and
 // the client hold them all, else, with none asked, all that both hold.
 func grantable(key *Key, req Request) (Permissions, bool) {
+	if req.Unholdable {
+		return nil, false
+	}
 	held := key.Permissions
 	if req.Client.Permissions != nil {
 		held = permission.Intersect(key.Permissions, req.Client.Permissions)

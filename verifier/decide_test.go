@@ -157,6 +157,7 @@ var faults = []struct {
 	{"permission", func(_ *verifier.Record, req *verifier.Request) {
 		req.Permissions = verifier.Permissions{"x": {"y"}}
 	}, is(verifier.ErrPermission)},
+	{"unholdable", func(_ *verifier.Record, req *verifier.Request) { req.Unholdable = true }, is(verifier.ErrPermission)},
 	{"spent", func(rec *verifier.Record, _ *verifier.Request) { rec.Budget.Counted = true }, as[*verifier.SpentError]},
 	{"rate limited", func(rec *verifier.Record, _ *verifier.Request) {
 		rec.Budget.Rate = verifier.Rate{Limit: 1, Window: time.Minute, Burst: 1}

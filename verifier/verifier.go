@@ -48,6 +48,7 @@ type Request struct {
 	Keyspace    string      // the key must be of this keyspace; empty: of any that the client may use
 	Targets     []string    // the audience asked for; none: the client's only one; two are refused
 	Permissions Permissions // what the token must hold; nil: all that key and client hold
+	Unholdable  bool        // something is asked that no key can hold: ErrPermission, if the key is good
 	Cost        int64       // uses to charge, ≥ 1
 	Client      Allowance
 }

@@ -56,6 +56,7 @@ type Request struct {
 	Keyspace    string               // empty: any of the client's
 	Targets     []string             // audiences and resources, as sent
 	Permissions verifier.Permissions // nil: all there is
+	Unholdable  bool                 // a scope was asked that names nothing
 	Cost        int64                // ≥ 1
 }
 
@@ -74,6 +75,7 @@ func (x *Exchange) Exchange(ctx context.Context, c *client.Client, req Request) 
 		Keyspace:    req.Keyspace,
 		Targets:     req.Targets,
 		Permissions: req.Permissions,
+		Unholdable:  req.Unholdable,
 		Cost:        req.Cost,
 		Client:      c.Allowance(),
 	})
