@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/alecthomas/kong"
+	"golang.org/x/term"
+
+	"github.com/cambio-auth/cambio/internal/manage"
+)
+
+// cli is the grammar of the command line.
+type cli struct {
+	//Serve     serveCmd     `cmd:"" help:"Serve the exchange."`
+	//Dev       devCmd       `cmd:"" help:"Try it: a server, a key and a backend that last until Ctrl-C."`
+	Keyspace  keyspaceCmd  `cmd:"" help:"Manage keyspaces: groups of keys with shared defaults."`
+	Client    clientCmd    `cmd:"" help:"Manage clients: programs that may exchange keys."`
+	Key       keyCmd       `cmd:"" help:"Manage API keys."`
+	MasterKey masterKeyCmd `cmd:"" help:"Make a master key, which seals the signing keys in the store."`
+	Version   versionCmd   `cmd:"" help:"Print the version."`
+}
+
+const description = `Cambio exchanges long-lived API keys for short-lived signed tokens. The key is verified once; backends check the token offline.`
+
+// process is what a command sees of the process it runs in.
+type process struct {
+	stdout, stderr io.Writer
+	getenv         func(string) string
+	name           string // as the user called it
+	terminal       bool   // stdout is read by a person
+}
+
+func thisProcess() process {
+	return process{
+		stdout:   os.Stdout,
+		stderr:   os.Stderr,
+		getenv:   os.Getenv,
+		name:     os.Args[0],
+		terminal: term.IsTerminal(int(os.Stdout.Fd())),
+	}
+}
+
+// run returns the exit code: 0, or 1 for a failure, or 2 for what the user can
+// mend on the command line.
+func run(ctx context.Context, args []string, p process) int {
+	parser, err := kong.New(&cli{},
+		kong.Name("cambio"),
+		kong.Description(description),
+		kong.Writers(p.stdout, p.stderr),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(p),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+	)
+	if err != nil {
+		return p.fail(err)
+	}
+	command, err := parser.Parse(args)
+	if err != nil {
+		return p.fail(err)
+	}
+	return p.fail(command.Run())
+}
+
+// usageError is a mistake on the command line or in the settings.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+// fail tells the error, if there is one, and returns the exit code.
+func (p process) fail(err error) int {
+	if err == nil {
+		return 0
+	}
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		_, _ = fmt.Fprintf(p.stderr, "cambio: %s\n", line)
+	}
+	var parsing *kong.ParseError
+	var usage *usageError
+	switch {
+	case errors.As(err, &parsing):
+		_, _ = fmt.Fprintf(p.stderr, "Try: %s --help\n", commandOf(parsing))
+		return 2
+	case errors.As(err, &usage), errors.Is(err, manage.ErrInvalid):
+		return 2
+	}
+	return 1
+}
+
+func commandOf(err *kong.ParseError) string {
+	if node := err.Context.Selected(); node != nil {
+		return node.FullPath()
+	}
+	return "cambio"
+}
+
+// flagsFor replaces the names that package manage gives to fields, as in JSON,
+// by those of flags.
+func flagsFor(err error, names map[string]string) error {
+	if err == nil {
+		return nil
+	}
+	var joined interface{ Unwrap() []error }
+	var invalid *manage.InvalidError
+	switch {
+	case !errors.Is(err, manage.ErrInvalid):
+		return err
+	case errors.As(err, &joined) && !isInvalid(err):
+		var errs []error
+		for _, e := range joined.Unwrap() {
+			errs = append(errs, flagsFor(e, names))
+		}
+		return errors.Join(errs...)
+	case errors.As(err, &invalid):
+		if name, ok := names[invalid.Field]; ok {
+			return &manage.InvalidError{Field: name, Reason: invalid.Reason}
+		}
+	}
+	return err
+}
+
+func isInvalid(err error) bool {
+	_, ok := err.(*manage.InvalidError) //nolint:errorlint // this very error, not what it wraps
+	return ok
+}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/cambio-auth/cambio/internal/config"
+	"github.com/cambio-auth/cambio/internal/manage"
+	"github.com/cambio-auth/cambio/internal/permission"
+	"github.com/cambio-auth/cambio/internal/store"
+	"github.com/cambio-auth/cambio/verifier"
+)
+
+// storeFlags name the store of a command that manages it.
+type storeFlags struct {
+	config.Store `embed:""`
+	output       `embed:""`
+}
+
+// create opens the store for a command that may make it.
+func (s storeFlags) create(ctx context.Context, do func(*manage.Manager) error) (err error) {
+	db, err := store.Open(ctx, s.Store.Store)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	return do(manage.New(db, nil))
+}
+
+// use opens the store for a command that needs it to be there: a mistyped path
+// is an error, not a new and empty database.
+func (s storeFlags) use(ctx context.Context, do func(*manage.Manager) error) error {
+	if path, ok := sqlitePath(s.Store.Store); ok {
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("CAMBIO_STORE: there is no database %s; name another with --store, or create something in it", path)
+		}
+	}
+	return s.create(ctx, do)
+}
+
+// sqlitePath returns the path in a store's URL, if it is one of SQLite.
+func sqlitePath(url string) (string, bool) {
+	path, ok := strings.CutPrefix(url, "sqlite:")
+	return path, ok && path != ""
+}
+
+// permissionFlag is RESOURCE:ACTION[,ACTION…].
+type permissionFlag struct {
+	resource string
+	actions  []string
+}
+
+// UnmarshalText splits at the first colon, as in a scope token.
+func (f *permissionFlag) UnmarshalText(text []byte) error {
+	resource, actions, found := strings.Cut(string(text), ":")
+	f.resource, f.actions = resource, strings.Split(actions, ",")
+	p := map[string][]string{resource: f.actions}
+	if !found || permission.Validate(p) != nil {
+		return fmt.Errorf("%.60q: want RESOURCE:ACTION[,ACTION], such as projects:read,write, of printable ASCII without space, quote and backslash", text)
+	}
+	return nil
+}
+
+// merge returns nil if there are none.
+func merge(flags []permissionFlag) verifier.Permissions {
+	var p verifier.Permissions
+	for _, f := range flags {
+		if p == nil {
+			p = verifier.Permissions{}
+		}
+		for _, action := range f.actions {
+			if !slices.Contains(p[f.resource], action) {
+				p[f.resource] = append(p[f.resource], action)
+			}
+		}
+	}
+	return p
+}
+
+type refillFlag struct{ verifier.Refill }
+
+// UnmarshalText reads what verifier.ParseRefill does.
+func (f *refillFlag) UnmarshalText(text []byte) (err error) {
+	f.Refill, err = verifier.ParseRefill(string(text))
+	return err
+}
+
+type rateFlag struct{ verifier.Rate }
+
+// UnmarshalText reads what verifier.ParseRate does.
+func (f *rateFlag) UnmarshalText(text []byte) (err error) {
+	f.Rate, err = verifier.ParseRate(string(text))
+	return err
+}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/cambio-auth/cambio/internal/config"
+	"github.com/cambio-auth/cambio/issuer"
+)
+
+// openKeyring opens the signing keys with the master key of cfg. On SQLite with
+// none set that is cambio.key beside the database, made here for a new store.
+func openKeyring(ctx context.Context, cfg config.Config, keys issuer.KeyStore, log *slog.Logger) (*issuer.Keyring, error) {
+	master, from, err := masterKey(ctx, cfg, keys, log)
+	if err != nil {
+		return nil, err
+	}
+	ring, err := issuer.OpenKeyring(ctx, issuer.KeyringConfig{Store: keys, MasterKey: master})
+	if errors.Is(err, issuer.ErrSealed) {
+		return nil, fmt.Errorf("%s: this is not the master key of this store: %w", from, err)
+	}
+	return ring, err
+}
+
+// masterKey returns the key, and where it is from.
+func masterKey(ctx context.Context, cfg config.Config, keys issuer.KeyStore, log *slog.Logger) (issuer.MasterKey, string, error) {
+	if cfg.MasterKey != nil {
+		return *cfg.MasterKey, config.EnvMasterKey, nil
+	}
+	path, given := cfg.MasterKeyFile, cfg.MasterKeyFile != ""
+	if !given {
+		database, ok := sqlitePath(cfg.Store)
+		if !ok {
+			return issuer.MasterKey{}, "", errors.New("CAMBIO_MASTER_KEY_FILE: is required with this store; cambio master-key --out FILE makes one")
+		}
+		path = filepath.Join(filepath.Dir(database), "cambio.key")
+	}
+	from := "CAMBIO_MASTER_KEY_FILE: " + path
+	key, err := readMasterKey(path)
+	switch {
+	case !errors.Is(err, fs.ErrNotExist):
+	case given:
+		err = errors.New("there is no such file; cambio master-key --out FILE makes a new one, for a new store")
+	default:
+		key, err = firstMasterKey(ctx, path, keys, log)
+	}
+	if err != nil {
+		return issuer.MasterKey{}, "", fmt.Errorf("%s: %w", from, err)
+	}
+	return key, from, nil
+}
+
+// firstMasterKey makes a master key at path, unless the store holds keys that
+// were sealed with another.
+func firstMasterKey(ctx context.Context, path string, keys issuer.KeyStore, log *slog.Logger) (issuer.MasterKey, error) {
+	sealed, err := keys.SigningKeys(ctx)
+	if err != nil {
+		return issuer.MasterKey{}, err
+	}
+	if len(sealed) > 0 {
+		return issuer.MasterKey{}, errors.New("the file is missing, and the signing keys in the store open with no other master key; put it back from a backup, or name it with CAMBIO_MASTER_KEY_FILE")
+	}
+	key := issuer.NewMasterKey()
+	err = writeMasterKey(path, key)
+	if errors.Is(err, fs.ErrExist) { // another server was first
+		return readMasterKey(path)
+	}
+	if err != nil {
+		return issuer.MasterKey{}, err
+	}
+	log.WarnContext(ctx, "made a master key; keep a copy of it apart from the database, whose signing keys open with nothing else", "file", path)
+	return key, nil
+}
+
+func readMasterKey(path string) (issuer.MasterKey, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return issuer.MasterKey{}, err
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return issuer.MasterKey{}, fmt.Errorf("its mode is %04o, so others may read it; chmod 600 it", mode)
+	}
+	text, err := os.ReadFile(path) //nolint:gosec // the operator names the file
+	if err != nil {
+		return issuer.MasterKey{}, err
+	}
+	return issuer.ParseMasterKey(string(text))
+}
+
+// writeMasterKey never overwrites: the keys in a store open with one master key
+// only. What it returned nil for is on the disk.
+func writeMasterKey(path string, key issuer.MasterKey) error {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the operator names the file
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(file, key.Reveal())
+	err = errors.Join(err, file.Sync(), file.Close(), syncDir(filepath.Dir(path)))
+	if err != nil {
+		return errors.Join(err, os.Remove(path))
+	}
+	return nil
+}
+
+// syncDir makes the names in dir durable.
+func syncDir(dir string) error {
+	d, err := os.Open(dir) //nolint:gosec // beside a file that the operator names
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
