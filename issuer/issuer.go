@@ -113,12 +113,8 @@ func (i *Issuer) Issue(g Grant) (Token, error) {
 	if err != nil {
 		return Token{}, fmt.Errorf("encoding claims: %w", err)
 	}
-	value, err := key.sign(payload)
-	if err != nil {
-		return Token{}, fmt.Errorf("signing a token: %w", err)
-	}
 	return Token{
-		Value:     value,
+		Value:     key.sign(payload),
 		ID:        claims.ID,
 		KID:       key.kid,
 		Scope:     claims.Scope,

@@ -116,7 +116,7 @@ func TestABrokenStoreIsNoBadKey(t *testing.T) {
 			if !errors.Is(err, test.want) || errors.Is(err, verifier.ErrRefused) {
 				t.Errorf("%v", err)
 			}
-			if test.want == verifier.ErrOutcomeUnknown && errors.Is(err, verifier.ErrUnavailable) {
+			if errors.Is(err, verifier.ErrOutcomeUnknown) && errors.Is(err, verifier.ErrUnavailable) {
 				t.Error("an unknown outcome says that nothing was charged")
 			}
 			if grant.KeyID != "" {
