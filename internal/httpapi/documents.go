@@ -1,0 +1,82 @@
+package httpapi
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/cambio-auth/cambio/internal/wire"
+	"github.com/cambio-auth/cambio/issuer"
+)
+
+// document is public JSON that is the same for everybody.
+type document struct {
+	body []byte
+	etag string // strong (RFC 9110 §8.8.3), quotes included
+}
+
+// metadata is what a client needs to know of us (RFC 8414 §2; subject_types and
+// id_token algorithms are required by OpenID Connect Discovery §3).
+//
+// There is no front channel, but response_types_supported is required: "none"
+// says that no token comes from one. go-oidc takes the algorithms it accepts
+// from id_token_signing_alg_values_supported, although no id token exists.
+type metadata struct {
+	Issuer            string   `json:"issuer"`
+	TokenEndpoint     string   `json:"token_endpoint"`
+	JWKSURI           string   `json:"jwks_uri"`
+	GrantTypes        []string `json:"grant_types_supported"`
+	ResponseTypes     []string `json:"response_types_supported"`
+	TokenAuthMethods  []string `json:"token_endpoint_auth_methods_supported"`
+	SubjectTokenTypes []string `json:"subject_token_types_supported"` // our own: no standard has a name for it
+	SubjectTypes      []string `json:"subject_types_supported"`
+	IDTokenAlgorithms []string `json:"id_token_signing_alg_values_supported"`
+}
+
+func newMetadata(iss string) (document, error) {
+	body, err := json.Marshal(metadata{
+		Issuer:            iss,
+		TokenEndpoint:     iss + wire.PathToken,
+		JWKSURI:           iss + wire.PathJWKS,
+		GrantTypes:        []string{wire.GrantTokenExchange},
+		ResponseTypes:     []string{"none"},
+		TokenAuthMethods:  []string{"client_secret_basic", "client_secret_post"},
+		SubjectTokenTypes: []string{wire.TypeAPIKey, wire.TypeAccessToken},
+		SubjectTypes:      []string{"public"},
+		IDTokenAlgorithms: []string{issuer.EdDSA},
+	})
+	if err != nil {
+		return document{}, fmt.Errorf("encoding metadata: %w", err)
+	}
+	sum := sha256.Sum256(body)
+	return document{body, `"` + base64.RawURLEncoding.EncodeToString(sum[:]) + `"`}, nil
+}
+
+func (s *Server) serveMetadata(c echo.Context) error { return s.metadata.serve(c) }
+
+func (s *Server) serveJWKS(c echo.Context) error {
+	set := s.jwks()
+	return document{set.Body, set.ETag}.serve(c)
+}
+
+// serve answers GET and HEAD, also conditional ones (RFC 9110 §13.1.2). A part
+// of a key set is no use to anybody, so Range is ignored.
+//
+// There is no stale-if-error and no stale-while-revalidate: a key that was
+// removed in an emergency must not live on in a cache.
+func (d document) serve(c echo.Context) error {
+	h := c.Response().Header()
+	h.Set("Content-Type", wire.MediaJSON)
+	h.Set("Cache-Control", "public, max-age=300")
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("ETag", d.etag)
+	c.Request().Header.Del("Range")
+	http.ServeContent(c.Response(), c.Request(), "", time.Time{}, bytes.NewReader(d.body))
+	return nil
+}

@@ -1,0 +1,69 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/cambio-auth/cambio/internal/client"
+	"github.com/cambio-auth/cambio/verifier"
+)
+
+// call is what the log will say of one exchange. It never holds a secret.
+type call struct {
+	began   time.Time
+	remote  string
+	claimed string         // the client that it says it is
+	client  *client.Client // nil: not authenticated
+	asked   []string       // targets
+	grant   verifier.Grant
+	kid     string
+	jti     string
+}
+
+func (c *call) mayKnowReasons() bool {
+	return c.client != nil && c.client.Holds(client.ReasonsRead)
+}
+
+func (s *Server) logExchanged(ctx context.Context, c *call) {
+	s.log.InfoContext(ctx, "exchanged",
+		"key_id", string(c.grant.KeyID),
+		"client", c.client.ID,
+		"audience", c.grant.Audience,
+		"kid", c.kid,
+		"jti", c.jti,
+		"duration", time.Since(c.began),
+		"remote", c.remote,
+	)
+}
+
+// logRefused tells the reason that the caller may not know. Of what the caller
+// sent it repeats only what we have on record.
+func (s *Server) logRefused(ctx context.Context, c *call, a answer, err error) {
+	attrs := []slog.Attr{
+		slog.String("outcome", a.body.Error),
+		slog.Int("status", a.status),
+		slog.Duration("duration", time.Since(c.began)),
+		slog.String("remote", c.remote),
+	}
+	if a.reason != "" {
+		attrs = append(attrs, slog.String("reason", a.reason))
+	}
+	switch {
+	case c.client == nil && c.claimed != "":
+		attrs = append(attrs, slog.String("claimed_client", c.claimed))
+	case c.client != nil:
+		attrs = append(attrs, slog.String("client", c.client.ID))
+		if len(c.asked) == 1 && slices.Contains(c.client.Audiences, c.asked[0]) {
+			attrs = append(attrs, slog.String("audience", c.asked[0]))
+		}
+	}
+	level := slog.LevelInfo
+	if a.status >= 500 && !errors.Is(err, context.Canceled) {
+		level = slog.LevelError
+		attrs = append(attrs, slog.Any("err", err))
+	}
+	s.log.LogAttrs(ctx, level, "refused", attrs...)
+}

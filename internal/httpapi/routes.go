@@ -1,0 +1,125 @@
+package httpapi
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"runtime"
+	"runtime/debug"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/cambio-auth/cambio/internal/wire"
+)
+
+// publicRoutes puts everything under the path of the issuer. Metadata stands
+// at both places that its standards name: inserted before that path (RFC 8414
+// §3, §5) and appended to it (OpenID Connect Discovery §4).
+func (s *Server) publicRoutes(base string, address echo.IPExtractor) *echo.Echo {
+	e := s.newEcho(address)
+	route(e, base+wire.PathToken, s.token, http.MethodPost)
+	route(e, base+wire.PathJWKS, s.serveJWKS, http.MethodGet, http.MethodHead)
+	for _, path := range []string{wire.PathOAuthServer, wire.PathOpenID} {
+		route(e, path+base, s.serveMetadata, http.MethodGet, http.MethodHead)
+		if base != "" {
+			route(e, base+path, s.serveMetadata, http.MethodGet, http.MethodHead)
+		}
+	}
+	return e
+}
+
+func (s *Server) operationsRoutes() *echo.Echo {
+	e := s.newEcho(echo.ExtractIPDirect())
+	route(e, "/livez", s.livez, http.MethodGet, http.MethodHead)
+	route(e, "/readyz", s.readyz, http.MethodGet, http.MethodHead)
+	return e
+}
+
+func (s *Server) newEcho(address echo.IPExtractor) *echo.Echo {
+	e := echo.New()
+	e.Logger.SetOutput(io.Discard) // we have our own
+	e.IPExtractor = address
+	e.HTTPErrorHandler = func(err error, c echo.Context) {
+		if !c.Response().Committed {
+			answerFor(err, false).write(c)
+		}
+	}
+	e.Use(s.recovered)
+	return e
+}
+
+// route answers path, spelled exactly so, and tells other methods which are
+// allowed (RFC 9110 §15.5.6).
+func route(e *echo.Echo, path string, h echo.HandlerFunc, methods ...string) {
+	allow := strings.Join(methods, ", ")
+	e.Match(methods, path, h)
+	e.RouteNotFound(path, func(c echo.Context) error {
+		c.Response().Header().Set("Allow", allow)
+		return errMethod
+	})
+}
+
+// recovered turns a panic into an error. What was panicked with may hold
+// anything, also a secret, so only the runtime's own errors are logged.
+func (s *Server) recovered(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) (err error) {
+		defer func() {
+			v := recover()
+			if v == nil {
+				return
+			}
+			if e, ok := v.(error); ok && errors.Is(e, http.ErrAbortHandler) {
+				panic(v) // net/http cuts the connection
+			}
+			what := fmt.Sprintf("%T", v)
+			if e, ok := v.(runtime.Error); ok {
+				what = e.Error()
+			}
+			s.log.ErrorContext(c.Request().Context(), "panicked",
+				"panic", what, "path", c.Path(), "remote", c.RealIP(), "stack", string(debug.Stack()))
+			err = errPanicked
+		}()
+		return next(c)
+	}
+}
+
+// clientAddress finds where a request came from: the peer of the connection,
+// or what the nearest of the trusted proxies says in X-Forwarded-For.
+func clientAddress(trusted []netip.Prefix) echo.IPExtractor {
+	if len(trusted) == 0 {
+		return echo.ExtractIPDirect()
+	}
+	options := []echo.TrustOption{
+		echo.TrustLoopback(false), echo.TrustLinkLocal(false), echo.TrustPrivateNet(false),
+	}
+	for _, p := range trusted {
+		options = append(options, echo.TrustIPRange(&net.IPNet{
+			IP:   p.Addr().AsSlice(),
+			Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen()),
+		}))
+	}
+	return echo.ExtractIPFromXFFHeader(options...)
+}
+
+// plainPath leaves out what a router or a proxy could read in two ways.
+var plainPath = regexp.MustCompile(`^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*$`)
+
+// issuerPath returns the path of an issuer, without a slash at its end.
+func issuerPath(issuer string) (string, error) {
+	u, err := url.Parse(issuer)
+	switch {
+	case err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http"):
+		return "", errors.New("httpapi: Config.Issuer must be an http or https URL")
+	case u.User != nil || strings.ContainsAny(issuer, "?#"):
+		return "", errors.New("httpapi: Config.Issuer must have no user, query or fragment")
+	case u.RawPath != "" || !plainPath.MatchString(u.Path):
+		return "", errors.New("httpapi: the path of Config.Issuer must be plain and not end with a slash")
+	}
+	return u.Path, nil
+}

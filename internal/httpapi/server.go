@@ -1,0 +1,175 @@
+// Package httpapi is the HTTP of a server: the token endpoint (RFC 8693), the
+// key set, the metadata documents, and health. It decodes requests, authenticates
+// who sends them, and encodes answers; what is granted is decided in exchange and
+// below. All errors become answers in one function, answerFor.
+//
+// # Why the slots are taken after the body was read
+//
+// At most Config.MaxConcurrent exchanges are decided at a time, and the rest
+// is told to come back. A body is read before its request takes a slot, so a
+// caller that sends slowly keeps nobody out. The key set and the metadata come
+// from memory and need no slot: backends can check tokens while exchanges are
+// refused.
+package httpapi
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/cambio-auth/cambio/internal/exchange"
+	"github.com/cambio-auth/cambio/issuer"
+)
+
+// Bounds of a connection. A request that takes longer is cut off.
+const (
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 10 * time.Second
+	writeTimeout      = 30 * time.Second // from the end of the headers
+	idleTimeout       = 2 * time.Minute  // longer than load balancers keep theirs
+	maxHeader         = 8 << 10
+)
+
+// Config makes a Server.
+type Config struct {
+	Issuer         string                          // required: the URL that clients know us by, without a slash at its end
+	Exchange       *exchange.Exchange              // required
+	JWKS           func() issuer.JWKS              // required: the key set, from memory
+	Log            *slog.Logger                    // required
+	Ready          func(ctx context.Context) error // may we be sent requests? nil: as long as we run
+	TrustedProxies []netip.Prefix                  // whose X-Forwarded-For is believed; none: nobody's
+	MaxConcurrent  int                             // exchanges at a time; zero: 512
+	Grace          time.Duration                   // for exchanges in flight when we stop; zero: 15 s
+	TLS            *tls.Config                     // of the public listener; nil: plain HTTP
+}
+
+// Server answers HTTP.
+type Server struct {
+	exchange *exchange.Exchange
+	jwks     func() issuer.JWKS
+	log      *slog.Logger
+	ready    func(ctx context.Context) error
+	metadata document
+	slots    chan struct{} // one for every exchange that runs
+	grace    time.Duration
+	tls      *tls.Config
+	public   *echo.Echo
+	ops      *echo.Echo
+	stopping atomic.Bool
+}
+
+// New fails if something required is missing, or if the issuer is not a URL
+// that metadata can be published under (RFC 8414 §2).
+func New(cfg Config) (*Server, error) {
+	if cfg.Exchange == nil || cfg.JWKS == nil || cfg.Log == nil {
+		return nil, errors.New("httpapi: Config.Exchange, Config.JWKS and Config.Log are required")
+	}
+	base, err := issuerPath(cfg.Issuer)
+	if err != nil {
+		return nil, err
+	}
+	metadata, err := newMetadata(cfg.Issuer)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Ready == nil {
+		cfg.Ready = func(context.Context) error { return nil }
+	}
+	if cfg.MaxConcurrent <= 0 {
+		cfg.MaxConcurrent = 512
+	}
+	if cfg.Grace <= 0 {
+		cfg.Grace = 15 * time.Second
+	}
+	s := &Server{
+		exchange: cfg.Exchange,
+		jwks:     cfg.JWKS,
+		log:      cfg.Log,
+		ready:    cfg.Ready,
+		metadata: metadata,
+		slots:    make(chan struct{}, cfg.MaxConcurrent),
+		grace:    cfg.Grace,
+		tls:      cfg.TLS,
+	}
+	s.public = s.publicRoutes(base, clientAddress(cfg.TrustedProxies))
+	s.ops = s.operationsRoutes()
+	return s, nil
+}
+
+// Public answers clients and backends.
+func (s *Server) Public() http.Handler { return s.public }
+
+// Operations answers whoever runs us, on a listener that nobody else reaches.
+func (s *Server) Operations() http.Handler { return s.ops }
+
+// Run serves both listeners until ctx is done or one of them fails, and closes
+// them. Exchanges in flight then finish, for at most Config.Grace, while /readyz
+// already says no. Run returns nil if all of them did.
+func (s *Server) Run(ctx context.Context, public, ops net.Listener) error {
+	outlives := context.WithoutCancel(ctx) // requests do not end with ctx
+	servers := []*http.Server{s.newHTTP(outlives, s.public), s.newHTTP(outlives, s.ops)}
+	servers[0].TLSConfig = s.tls.Clone()
+
+	ended := make(chan error, len(servers))
+	var serving sync.WaitGroup
+	for i, listener := range []net.Listener{public, ops} {
+		serving.Go(func() { ended <- serve(servers[i], listener) })
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-ended:
+	}
+	s.stopping.Store(true)
+	for _, srv := range servers { // the public one first: /readyz answers to the end
+		err = errors.Join(err, s.stop(outlives, srv))
+	}
+	serving.Wait()
+	return err
+}
+
+func (s *Server) newHTTP(base context.Context, h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		BaseContext:       func(net.Listener) context.Context { return base },
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // mostly failed handshakes
+	}
+}
+
+func serve(srv *http.Server, l net.Listener) error {
+	var err error
+	if srv.TLSConfig != nil {
+		err = srv.ServeTLS(l, "", "")
+	} else {
+		err = srv.Serve(l)
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("serving %s: %w", l.Addr(), err)
+}
+
+// stop waits for the requests in flight, and cuts them off when their time is up.
+func (s *Server) stop(ctx context.Context, srv *http.Server) error {
+	ctx, cancel := context.WithTimeout(ctx, s.grace)
+	defer cancel()
+	if err := srv.Shutdown(ctx); err != nil {
+		return errors.Join(fmt.Errorf("requests still in flight after %s: %w", s.grace, err), srv.Close())
+	}
+	return nil
+}
