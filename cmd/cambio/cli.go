@@ -16,8 +16,8 @@ import (
 
 // cli is the grammar of the command line.
 type cli struct {
-	//Serve     serveCmd     `cmd:"" help:"Serve the exchange."`
-	//Dev       devCmd       `cmd:"" help:"Try it: a server, a key and a backend that last until Ctrl-C."`
+	Serve     serveCmd     `cmd:"" help:"Serve the exchange."`
+	Dev       devCmd       `cmd:"" help:"Try it: a server, a key and a backend that last until Ctrl-C."`
 	Keyspace  keyspaceCmd  `cmd:"" help:"Manage keyspaces: groups of keys with shared defaults."`
 	Client    clientCmd    `cmd:"" help:"Manage clients: programs that may exchange keys."`
 	Key       keyCmd       `cmd:"" help:"Manage API keys."`

@@ -43,7 +43,7 @@ Examples:
 }
 
 func (c *clientCreateCmd) Run(ctx context.Context, p process) error {
-	return c.create(ctx, func(m *manage.Manager) error {
+	return c.create(ctx, p, func(m *manage.Manager) error {
 		made, secret, err := m.CreateClient(ctx, manage.NewClient{
 			ID:          c.ID,
 			Rights:      c.Right,

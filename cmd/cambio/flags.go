@@ -23,24 +23,41 @@ type storeFlags struct {
 }
 
 // create opens the store for a command that may make it.
-func (s storeFlags) create(ctx context.Context, do func(*manage.Manager) error) (err error) {
+func (s storeFlags) create(ctx context.Context, p process, do func(*manage.Manager) error) error {
+	path, missing := s.missing()
+	return s.open(ctx, func(m *manage.Manager) error {
+		if missing {
+			p.note("made a new store, %s", path)
+		}
+		return do(m)
+	})
+}
+
+// use opens the store for a command that needs it to be there: a mistyped path
+// is an error, not a new and empty database.
+func (s storeFlags) use(ctx context.Context, do func(*manage.Manager) error) error {
+	if path, missing := s.missing(); missing {
+		return fmt.Errorf("CAMBIO_STORE: there is no database %s; name another with --store, or create something in it", path)
+	}
+	return s.open(ctx, do)
+}
+
+func (s storeFlags) missing() (string, bool) {
+	path, ok := sqlitePath(s.Store.Store)
+	if !ok {
+		return "", false
+	}
+	_, err := os.Stat(path)
+	return path, errors.Is(err, fs.ErrNotExist)
+}
+
+func (s storeFlags) open(ctx context.Context, do func(*manage.Manager) error) (err error) {
 	db, err := store.Open(ctx, s.Store.Store)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	return do(manage.New(db, nil))
-}
-
-// use opens the store for a command that needs it to be there: a mistyped path
-// is an error, not a new and empty database.
-func (s storeFlags) use(ctx context.Context, do func(*manage.Manager) error) error {
-	if path, ok := sqlitePath(s.Store.Store); ok {
-		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("CAMBIO_STORE: there is no database %s; name another with --store, or create something in it", path)
-		}
-	}
-	return s.create(ctx, do)
 }
 
 // sqlitePath returns the path in a store's URL, if it is one of SQLite.

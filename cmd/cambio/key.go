@@ -47,7 +47,7 @@ Examples:
 }
 
 func (c *keyCreateCmd) Run(ctx context.Context, p process) error {
-	return c.create(ctx, func(m *manage.Manager) error {
+	return c.create(ctx, p, func(m *manage.Manager) error {
 		made, err := m.CreateKey(ctx, manage.NewKey{
 			Keyspace:    c.Keyspace,
 			Owner:       c.Owner,
@@ -60,6 +60,9 @@ func (c *keyCreateCmd) Run(ctx context.Context, p process) error {
 			Refill:      c.Refill.Refill,
 			Rate:        c.Rate.Rate,
 		})
+		if errors.Is(err, manage.ErrNotFound) {
+			return fmt.Errorf("--keyspace: %w; see cambio keyspace list", err)
+		}
 		if err != nil {
 			return flagsFor(err, map[string]string{
 				"owner": "--owner", "name": "--name", "permissions": "--permission", "audiences": "--audience", "metadata": "--metadata",

@@ -34,7 +34,7 @@ Examples:
 }
 
 func (c *keyspaceCreateCmd) Run(ctx context.Context, p process) error {
-	return c.create(ctx, func(m *manage.Manager) error {
+	return c.create(ctx, p, func(m *manage.Manager) error {
 		ks, err := m.CreateKeyspace(ctx, manage.NewKeyspace{
 			Name:            c.Name,
 			Prefix:          c.Prefix,

@@ -10,8 +10,11 @@ import (
 	"syscall"
 )
 
-func main() {
+func main() { os.Exit(start(os.Args[1:], thisProcess())) }
+
+func start(args []string, p process) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	context.AfterFunc(ctx, stop) // from then on a second signal ends the process at once
-	os.Exit(run(ctx, os.Args[1:], thisProcess()))
+	return run(ctx, args, p)
 }

@@ -2,8 +2,8 @@ package main
 
 import (
 	"crypto/tls"
+	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"sync"
 	"time"
@@ -28,9 +28,16 @@ type stamp [2]struct {
 	size     int64
 }
 
-func loadCertificate(cfg config.Config, log *slog.Logger) (*certificate, error) {
+// tlsConfig returns nil for plain HTTP.
+func tlsConfig(cfg config.Config, log *slog.Logger) (*tls.Config, error) {
+	if !cfg.TLS() {
+		return nil, nil //nolint:nilnil // plain HTTP
+	}
 	c := &certificate{cert: cfg.TLSCert, key: cfg.TLSKey, log: log}
-	return c, c.read(c.look())
+	if err := c.read(c.look()); err != nil {
+		return nil, fmt.Errorf("CAMBIO_TLS_CERT, CAMBIO_TLS_KEY: %w", err)
+	}
+	return &tls.Config{GetCertificate: c.get, MinVersion: tls.VersionTLS12}, nil
 }
 
 // look returns the zero stamp if a file cannot be seen.
@@ -68,12 +75,4 @@ func (c *certificate) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) 
 		}
 	}
 	return c.current, nil
-}
-
-func (c *certificate) listen(l net.Listener) net.Listener {
-	return tls.NewListener(l, &tls.Config{
-		GetCertificate: c.get,
-		MinVersion:     tls.VersionTLS12,
-		NextProtos:     []string{"h2", "http/1.1"},
-	})
 }

@@ -28,7 +28,7 @@ const EnvMasterKey = "CAMBIO_MASTER_KEY"
 
 // Store names the database. It stands alone for commands that need no more.
 type Store struct {
-	Store string `placeholder:"URL" env:"CAMBIO_STORE" default:"sqlite:cambio.db" help:"The database: sqlite:PATH."`
+	Store string `placeholder:"URL" env:"CAMBIO_STORE" default:"sqlite:cambio.db" help:"The database: sqlite:PATH. Default: sqlite:cambio.db."`
 }
 
 // Settings are the settings of a server as given, by flag or environment.
@@ -36,16 +36,16 @@ type Store struct {
 // together.
 type Settings struct {
 	Issuer         string   `placeholder:"URL" env:"CAMBIO_ISSUER" help:"The URL that clients reach this server by, and the iss of its tokens. Default: made from --listen."`
-	Listen         string   `placeholder:"ADDR" env:"CAMBIO_LISTEN" default:"127.0.0.1:8080" help:"Where clients are served."`
-	OpsListen      string   `placeholder:"ADDR" env:"CAMBIO_OPS_LISTEN" default:"127.0.0.1:9090" help:"Where health and metrics are served; plain HTTP, keep it private."`
+	Listen         string   `placeholder:"ADDR" env:"CAMBIO_LISTEN" default:"127.0.0.1:8080" help:"Where clients are served. Default: 127.0.0.1:8080."`
+	OpsListen      string   `placeholder:"ADDR" env:"CAMBIO_OPS_LISTEN" default:"127.0.0.1:9090" help:"Where health and metrics are served; plain HTTP, keep it private. Default: 127.0.0.1:9090."`
 	MasterKeyFile  string   `placeholder:"PATH" env:"CAMBIO_MASTER_KEY_FILE" help:"File with the master key, which seals the signing keys in the store. Or put the key itself into the environment as CAMBIO_MASTER_KEY. Default: cambio.key beside an SQLite database, made at the first start."`
-	TokenLifetime  string   `placeholder:"DURATION" env:"CAMBIO_TOKEN_LIFETIME" default:"5m" help:"How long a token lives, at most 15m; a keyspace may say less."`
+	TokenLifetime  string   `placeholder:"DURATION" env:"CAMBIO_TOKEN_LIFETIME" default:"5m" help:"How long a token lives, at most 15m; a keyspace may say less. Default: 5m."`
 	TrustedProxies []string `placeholder:"CIDR" env:"CAMBIO_TRUSTED_PROXIES" help:"Addresses or networks of proxies whose X-Forwarded-For is believed, separated by commas."`
 	TLSCert        string   `name:"tls-cert" placeholder:"PATH" env:"CAMBIO_TLS_CERT" help:"Certificate chain, PEM. Read again when the file changes."`
 	TLSKey         string   `name:"tls-key" placeholder:"PATH" env:"CAMBIO_TLS_KEY" help:"Private key of the certificate, PEM."`
 	AllowHTTP      bool     `name:"allow-http" env:"CAMBIO_ALLOW_HTTP" help:"Allow plain HTTP beyond this machine. Keys and tokens then travel in the clear: only behind a proxy that does TLS."`
-	LogFormat      string   `placeholder:"FORMAT" env:"CAMBIO_LOG_FORMAT" default:"text" help:"text or json."`
-	LogLevel       string   `placeholder:"LEVEL" env:"CAMBIO_LOG_LEVEL" default:"info" help:"debug, info, warn or error."`
+	LogFormat      string   `placeholder:"FORMAT" env:"CAMBIO_LOG_FORMAT" default:"text" help:"text or json. Default: text."`
+	LogLevel       string   `placeholder:"LEVEL" env:"CAMBIO_LOG_LEVEL" default:"info" help:"debug, info, warn or error. Default: info."`
 	Store          `embed:""`
 }
 

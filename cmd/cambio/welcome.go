@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/cambio-auth/cambio/internal/client"
+	"github.com/cambio-auth/cambio/internal/config"
+	"github.com/cambio-auth/cambio/internal/manage"
+)
+
+// welcome gives an operator a first client, on a store that has none. Its secret
+// goes to a person's terminal only: what a service prints is kept in journals,
+// for years and many readers. There, the command that makes one is told.
+func welcome(ctx context.Context, p process, cfg config.Config, db manage.Store, log *slog.Logger) error {
+	m := manage.New(db, nil)
+	clients, err := m.Clients(ctx)
+	if err != nil || len(clients) > 0 {
+		return err
+	}
+	if !p.terminal {
+		log.WarnContext(ctx, "there is no client yet, so nobody can call this server", "make_one_with", adminCommand(cfg.Store))
+		return nil
+	}
+	admin, secret, err := m.CreateClient(ctx, manage.NewClient{
+		ID:        "admin",
+		Rights:    client.Rights(),
+		Keyspaces: []string{client.AnyKeyspace},
+	})
+	if errors.Is(err, manage.ErrExists) { // another server was first
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(p.stdout, `
+This store had no client. Here is one with every right; its secret is shown this
+once and is not to be had again:
+
+  client_id      %s
+  client_secret  %s
+
+`, admin.ID, secret.Reveal())
+	return err
+}
+
+// adminCommand names the store only where its URL cannot hold a password.
+func adminCommand(url string) string {
+	var command strings.Builder
+	command.WriteString("cambio client create admin --keyspace '*'")
+	for _, r := range client.Rights() {
+		command.WriteString(" --right " + string(r))
+	}
+	if _, ok := sqlitePath(url); ok {
+		command.WriteString(" --store " + quote(url))
+	}
+	return command.String()
+}
+
+// quote makes one word of s for a POSIX shell.
+func quote(s string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_./:@%+=,-", r)
+	}
+	if s != "" && !strings.ContainsFunc(s, func(r rune) bool { return !plain(r) }) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
