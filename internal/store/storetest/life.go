@@ -1,0 +1,160 @@
+package storetest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/cambio-auth/cambio/internal/client"
+	"github.com/cambio-auth/cambio/internal/manage"
+	"github.com/cambio-auth/cambio/internal/store"
+	"github.com/cambio-auth/cambio/issuer"
+	"github.com/cambio-auth/cambio/verifier"
+)
+
+var signingKeyPromises = []promise{
+	{"signing keys come back as they were stored, oldest first", func(t *testing.T, db *database) {
+		young := issuer.SealedKey{KID: "a", Algorithm: "EdDSA", PublicKey: []byte{0, 255}, Sealed: []byte("\x00sealed"), CreatedAt: noon.Add(1)}
+		old := issuer.SealedKey{KID: "b", Algorithm: "ES256", PublicKey: []byte{1}, Sealed: []byte{2}, CreatedAt: noon}
+		for _, k := range []issuer.SealedKey{young, old} {
+			stored, err := db.AddFirstSigningKey(t.Context(), k)
+			must(t, err)
+			if !stored {
+				t.Errorf("the first key of %s was not stored", k.Algorithm)
+			}
+		}
+		keys, err := db.again().SigningKeys(t.Context())
+		must(t, err)
+		same(t, keys, []issuer.SealedKey{old, young})
+	}},
+	{"a second key of an algorithm is not stored, and that is no error", func(t *testing.T, db *database) {
+		first := issuer.SealedKey{KID: "a", Algorithm: "EdDSA", PublicKey: []byte{1}, Sealed: []byte{2}, CreatedAt: noon}
+		second := issuer.SealedKey{KID: "b", Algorithm: "EdDSA", PublicKey: []byte{3}, Sealed: []byte{4}, CreatedAt: noon.Add(-1)}
+		_, err := db.AddFirstSigningKey(t.Context(), first)
+		must(t, err)
+		stored, err := db.AddFirstSigningKey(t.Context(), second)
+		must(t, err)
+		keys, err := db.SigningKeys(t.Context())
+		must(t, err)
+		if stored {
+			t.Error("reported as stored")
+		}
+		same(t, keys, []issuer.SealedKey{first})
+	}},
+	{"a new database has no signing keys", func(t *testing.T, db *database) {
+		keys, err := db.SigningKeys(t.Context())
+		must(t, err)
+		same(t, keys, nil)
+	}},
+}
+
+var lifePromises = []promise{
+	{"a store opened again finds everything", func(t *testing.T, db *database) {
+		must(t, db.CreateKeyspace(t.Context(), verifier.Keyspace{Name: "other", Prefix: "ot"}))
+		must(t, db.CreateClient(t.Context(), client.Client{ID: "orders", Secrets: []verifier.Digest{digest("s")}}))
+		_, err := db.AddFirstSigningKey(t.Context(), issuer.SealedKey{KID: "kid", Algorithm: "EdDSA", PublicKey: []byte{1}, Sealed: []byte{2}})
+		must(t, err)
+		secret, _ := db.key(func(k *verifier.Key, _ *verifier.Budget) { k.Keyspace = "other" })
+		must(t, exchange(t.Context(), db, secret))
+		before := contents(t, db)
+		must(t, db.Close())
+		same(t, contents(t, db.again()), before)
+	}},
+	{"two stores on one database share one truth", func(t *testing.T, db *database) {
+		other := db.again()
+		must(t, other.CreateKeyspace(t.Context(), verifier.Keyspace{Name: "other", Prefix: "ot"}))
+		secret, key := db.key(func(k *verifier.Key, _ *verifier.Budget) { k.Keyspace = "other" })
+		for i, s := range []store.Store{db, other, db, other, db} {
+			must(t, exchange(t.Context(), s, secret))
+			if a, b := remaining(t, db, key.ID), remaining(t, other, key.ID); a != b || a != int64(4-i) {
+				t.Errorf("%d and %d uses left, want %d", a, b, 4-i)
+			}
+		}
+		if err := exchange(t.Context(), other, secret); !spent(err) {
+			t.Errorf("sixth use of five: %v", err)
+		}
+	}},
+	{"closing one store leaves the others open", func(t *testing.T, db *database) {
+		secret, _ := db.key(nil)
+		other := db.again()
+		must(t, db.Close())
+		must(t, exchange(t.Context(), other, secret))
+	}},
+	{"an open store answers a ping; a closed one, or one without time, does not", func(t *testing.T, db *database) {
+		must(t, db.Ping(t.Context()))
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if db.Ping(ctx) == nil {
+			t.Error("answered a context that had ended")
+		}
+		must(t, db.Close())
+		must(t, db.Close())
+		if db.Ping(t.Context()) == nil {
+			t.Error("answered after Close")
+		}
+	}},
+	{"a closed store charges nothing and says that it did not", func(t *testing.T, db *database) {
+		secret, key := db.key(nil)
+		other := db.again()
+		must(t, db.Close())
+		wantErr(t, exchange(t.Context(), db, secret), verifier.ErrUnavailable)
+		if left := remaining(t, other, key.ID); left != 5 {
+			t.Errorf("%d uses left, want 5", left)
+		}
+	}},
+	{"no method does anything for a context that has ended", func(t *testing.T, db *database) {
+		_, key := db.key(nil)
+		before := contents(t, db)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		for name, err := range endedCalls(ctx, db, key) {
+			if err == nil {
+				t.Errorf("%s: no error", name)
+			}
+		}
+		same(t, contents(t, db), before)
+	}},
+}
+
+// endedCalls calls every method with ctx.
+func endedCalls(ctx context.Context, s store.Store, key verifier.Key) map[string]error {
+	errs := map[string]error{
+		"CreateKey":      s.CreateKey(ctx, verifier.Key{ID: "k", Keyspace: "default", State: verifier.Active}, verifier.Budget{ID: "b"}),
+		"CreateKeyspace": s.CreateKeyspace(ctx, verifier.Keyspace{Name: "late"}),
+		"CreateClient":   s.CreateClient(ctx, client.Client{ID: "late"}),
+	}
+	_, _, errs["Key"] = s.Key(ctx, key.ID)
+	_, _, errs["Keys"] = s.Keys(ctx, manage.KeyFilter{Limit: 1})
+	_, _, errs["ChangeKey"] = s.ChangeKey(ctx, key.ID, func(_ time.Time, k *verifier.Key) error {
+		k.State = verifier.Revoked
+		return nil
+	})
+	_, errs["Keyspace"] = s.Keyspace(ctx, "default")
+	_, errs["Keyspaces"] = s.Keyspaces(ctx)
+	_, errs["Client"] = s.Client(ctx, "orders")
+	_, errs["Clients"] = s.Clients(ctx)
+	_, errs["SigningKeys"] = s.SigningKeys(ctx)
+	_, errs["AddFirstSigningKey"] = s.AddFirstSigningKey(ctx, issuer.SealedKey{KID: "late", Algorithm: "EdDSA", PublicKey: []byte{1}, Sealed: []byte{2}})
+	return errs
+}
+
+// everything is all that a store can be asked for.
+type everything struct {
+	Keys        []verifier.Record
+	Keyspaces   []verifier.Keyspace
+	Clients     []client.Client
+	SigningKeys []issuer.SealedKey
+}
+
+func contents(t *testing.T, s store.Store) (all everything) {
+	t.Helper()
+	var errs [4]error
+	all.Keys, _, errs[0] = s.Keys(t.Context(), manage.KeyFilter{Limit: 1000})
+	all.Keyspaces, errs[1] = s.Keyspaces(t.Context())
+	all.Clients, errs[2] = s.Clients(t.Context())
+	all.SigningKeys, errs[3] = s.SigningKeys(t.Context())
+	for _, err := range errs {
+		must(t, err)
+	}
+	return all
+}
