@@ -160,7 +160,7 @@ func TestRateIsRefused(t *testing.T) {
 }
 
 func TestLimitsReadWhatTheyWrite(t *testing.T) {
-	for _, text := range []string{"100/1m", "100/1m,20", "1/1ns", "5/24h", "7/1h30m", "3/1m30s"} {
+	for _, text := range []string{"100/1m", "100/1m,20", "5/24h", "1/8784h", "1000/1µs", "7/1h30m", "3/1m30s"} {
 		r, err := verifier.ParseRate(text)
 		if err != nil || r.String() != text {
 			t.Errorf("rate %s: %s, %v", text, r, err)

@@ -33,13 +33,22 @@ func request(t *testing.T) verifier.Request {
 	return req
 }
 
+// mistyped changes the last character of a key.
+func mistyped(key string) string {
+	last := byte('0')
+	if key[len(key)-1] == last {
+		last = '1'
+	}
+	return key[:len(key)-1] + string(last)
+}
+
 func TestVerifyTouchesNoStorageFor(t *testing.T) {
 	tests := map[string]struct {
 		change func(*verifier.Request)
 		want   error
 	}{
 		"no key":           {func(r *verifier.Request) { r.Key = verifier.Secret{} }, verifier.ErrMalformed},
-		"a wrong checksum": {func(r *verifier.Request) { r.Key = verifier.NewSecret(r.Key.Reveal()[:40] + "0") }, verifier.ErrMalformed},
+		"a wrong checksum": {func(r *verifier.Request) { r.Key = verifier.NewSecret(mistyped(r.Key.Reveal())) }, verifier.ErrMalformed},
 		"a key of 513 bytes": {func(r *verifier.Request) {
 			r.Key = verifier.NewSecret(strings.Repeat("x", 513))
 			r.Client.ImportedKeys = true
@@ -94,6 +103,19 @@ func TestWhereKeysAreImportedTheDigestDecides(t *testing.T) {
 	}
 	if len(asked) != 1 || asked[0] != req.Key.Digest() {
 		t.Errorf("asked for %d digests", len(asked))
+	}
+}
+
+func TestAKeyOf512BytesIsLookedUp(t *testing.T) {
+	req := request(t)
+	req.Key = verifier.NewSecret(strings.Repeat("x", verifier.MaxKey))
+	req.Client.ImportedKeys = true
+	v := newVerifier(t, func(_ context.Context, _ []verifier.Digest, decide func(time.Time, []*verifier.Record)) error {
+		decide(noon, []*verifier.Record{nil})
+		return nil
+	})
+	if _, err := v.Verify(t.Context(), req); !errors.Is(err, verifier.ErrUnknown) {
+		t.Errorf("%v, want unknown", err)
 	}
 }
 
