@@ -94,6 +94,7 @@ type world struct {
 	manage *manage.Manager
 	clock  *atomic.Pointer[time.Time]
 	logs   *lockedBuffer
+	master issuer.MasterKey
 	server *httpapi.Server
 
 	clientID, secret string // may exchange for orders and billing
@@ -107,7 +108,7 @@ type options struct {
 
 func newWorld(t *testing.T, with ...options) *world {
 	t.Helper()
-	w := &world{t: t, clock: &atomic.Pointer[time.Time]{}, logs: &lockedBuffer{}}
+	w := &world{t: t, clock: &atomic.Pointer[time.Time]{}, logs: &lockedBuffer{}, master: issuer.NewMasterKey()}
 	w.setClock(noon)
 	now := func() time.Time { return *w.clock.Load() }
 	var err error
@@ -140,7 +141,7 @@ func newWorld(t *testing.T, with ...options) *world {
 
 func (w *world) config(keys verifier.Store) httpapi.Config {
 	w.t.Helper()
-	ring, err := issuer.OpenKeyring(w.t.Context(), issuer.KeyringConfig{Store: w.store, MasterKey: issuer.NewMasterKey()})
+	ring, err := issuer.OpenKeyring(w.t.Context(), issuer.KeyringConfig{Store: w.store, MasterKey: w.master})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -158,6 +159,17 @@ func (w *world) config(keys verifier.Store) httpapi.Config {
 		JWKS:     ring.JWKS,
 		Ready:    w.store.Ping,
 		Log:      slog.New(slog.NewJSONHandler(io.MultiWriter(w.logs, &everything), &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}
+}
+
+// rebuild makes the server again around another exchange.
+func (w *world) rebuild(x *exchange.Exchange) {
+	w.t.Helper()
+	cfg := w.config(w.store)
+	cfg.Exchange = x
+	var err error
+	if w.server, err = httpapi.New(cfg); err != nil {
+		w.t.Fatal(err)
 	}
 }
 

@@ -61,7 +61,8 @@ func (s *Server) logRefused(ctx context.Context, c *call, a answer, err error) {
 		}
 	}
 	level := slog.LevelInfo
-	if a.status >= 500 && !errors.Is(err, context.Canceled) {
+	hungUp := errors.Is(err, context.Canceled) && !errors.Is(err, verifier.ErrOutcomeUnknown)
+	if a.status >= 500 && !hungUp {
 		level = slog.LevelError
 		attrs = append(attrs, slog.Any("err", err))
 	}
