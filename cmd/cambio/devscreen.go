@@ -56,11 +56,11 @@ func (d demo) steps(s secrets) []step {
 		},
 		{
 			"Call the backend with the token. It checks it offline.",
-			`curl -i -H "Authorization: Bearer $TOKEN" ` + resource,
+			`curl -si -H "Authorization: Bearer $TOKEN" ` + resource,
 		},
 		{
 			"Call it with the key itself. It exchanges it at first sight, and then remembers.",
-			`curl -i -H "X-API-Key: ` + s.key.Reveal() + `" ` + resource,
+			`curl -si -H "X-API-Key: ` + s.key.Reveal() + `" ` + resource,
 		},
 		{
 			"See what remains of the key.",
