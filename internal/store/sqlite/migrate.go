@@ -69,14 +69,23 @@ func (w *writer) migrate(ctx context.Context) error {
 	}
 	return w.do(ctx, func(tx *transaction) error {
 		version, err := inspect(ctx, w.conn)
-		if err != nil || version == newest {
+		if err != nil {
 			return err
+		}
+		if version == newest {
+			return tx.mayWrite(ctx)
 		}
 		tx.wrote = true
 		return w.conn.Raw(func(conn any) error {
 			return up(ctx, conn.(driver.Conn))
 		})
 	})
+}
+
+// mayWrite fails if the file is read-only, which BEGIN IMMEDIATE lets pass.
+func (tx *transaction) mayWrite(ctx context.Context) error {
+	_, err := tx.exec(ctx, `DELETE FROM keyspaces WHERE FALSE`)
+	return err
 }
 
 // up runs the pending migrations on a connection that is in a transaction.

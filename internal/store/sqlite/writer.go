@@ -85,18 +85,18 @@ func (w *writer) commit(ctx context.Context) error {
 		return nil
 	}
 	w.rollback(ctx)
-	if surelyUncommitted(err) {
+	if surelyUncommitted(codeOf(err)) {
 		return fmt.Errorf("committing: %w", err)
 	}
 	return fmt.Errorf("%w: committing: %w", verifier.ErrOutcomeUnknown, err)
 }
 
-// surelyUncommitted reports whether a COMMIT that failed with err has left no
-// commit frame in the log: it could not begin, or ran out of space before the
+// surelyUncommitted reports whether a COMMIT that failed with this code has left
+// no commit frame in the log: it could not begin, or ran out of space before the
 // frame, which is the last, was whole. After any other error, above all one of
 // fsync, a crash may bring the transaction back.
-func surelyUncommitted(err error) bool {
-	switch codeOf(err) & 0xff {
+func surelyUncommitted(code int) bool {
+	switch code & 0xff {
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL,
 		sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_READONLY:
 		return true

@@ -1,0 +1,54 @@
+package store_test
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/cambio-auth/cambio/internal/store"
+)
+
+func TestOpenTakesThePathOfAFile(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, url := range []string{"sqlite:cambio.db", "sqlite:" + filepath.Join(t.TempDir(), "x.db"), "sqlite://" + filepath.Join(t.TempDir(), "x.db")} {
+		s, err := store.Open(t.Context(), url)
+		if err != nil {
+			t.Errorf("%s: %v", url, err)
+			continue
+		}
+		if err := s.Ping(t.Context()); err != nil {
+			t.Errorf("%s: %v", url, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+}
+
+func TestOpenSaysWhatItTakesAndNeverAPassword(t *testing.T) {
+	const accepted = "must be sqlite:PATH"
+	for url, want := range map[string]string{
+		"":                            accepted,
+		"cambio.db":                   accepted,
+		"sqlite":                      accepted,
+		"sqlite:":                     accepted,
+		"sqlite://hunter2.db":         accepted,
+		"sqlite:file:hunter2.db":      accepted,
+		"SQLITE:hunter2.db":           accepted,
+		"mysql://me:hunter2@db/x":     accepted,
+		"hunter2 sqlite:x":            accepted,
+		"sqlite::memory:":             "would forget its keys",
+		"postgres://me:hunter2@db/x":  "PostgreSQL is not supported by this version yet",
+		"postgresql://me:hunter2@[/x": "PostgreSQL is not supported by this version yet",
+	} {
+		s, err := store.Open(t.Context(), url)
+		if err == nil {
+			_ = s.Close()
+			t.Errorf("%q was opened", url)
+			continue
+		}
+		if !strings.HasPrefix(err.Error(), "CAMBIO_STORE: ") || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%q: error is %v, want %q and no password", url, err, want)
+		}
+	}
+}
