@@ -121,7 +121,7 @@ func NewClient(config ClientConfig) (*Client, error) {
 
 // VerifyRequest asks whether a key is good. It does not print the key.
 type VerifyRequest struct {
-	Key         string      // required: the API key as presented
+	Key         string      `json:"-"` // required: the API key as presented
 	Keyspace    string      // where the key must belong; zero: ClientConfig.Keyspace
 	Permissions Permissions // what it must allow, all of it; zero: nothing in particular
 }

@@ -18,7 +18,7 @@ var noon = time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
 
 const billing = "https://billing.example.com"
 
-// startAt starts an issuer whose clock stands at noon.
+// startAtNoon starts an issuer whose clock stands at noon.
 func startAtNoon(t *testing.T) *sdktest.Issuer {
 	t.Helper()
 	iss := start(t)
@@ -83,6 +83,12 @@ func (w *wire) count() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return len(w.times)
+}
+
+func (w *wire) header(i int) http.Header {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.headers[i]
 }
 
 func (w *wire) client() *http.Client { return &http.Client{Transport: w} }

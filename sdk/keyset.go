@@ -55,9 +55,9 @@ type setState struct {
 
 // fetch is one request for the key set, shared by all who wait for it.
 type fetch struct {
-	done    chan struct{}
-	started time.Time // readable after done, like err
-	err     error
+	begun bool // guarded by mu
+	done  chan struct{}
+	err   error // readable after done
 }
 
 func newKeySet(url string, client *http.Client, now func() time.Time, maxStale time.Duration) (*keySet, error) {
@@ -92,21 +92,20 @@ func (s *keySet) holds(key *publicKey, now time.Time) bool {
 // find returns the key named kid. It fails with errUnknownKey, or with
 // ErrUnavailable if the set could not be had.
 func (s *keySet) find(ctx context.Context, kid string) (*publicKey, error) {
-	asked := time.Now()
 	for {
 		if s.usable(s.now()) {
 			if key, ok := s.keys.Get(kid); ok {
 				return key, nil
 			}
 		}
-		f, err := s.wait(ctx)
+		late, err := s.wait(ctx)
 		if err != nil {
 			return nil, err
 		}
 		if key, ok := s.keys.Get(kid); ok {
 			return key, nil
 		}
-		if !f.started.Before(asked) {
+		if !late {
 			return nil, errUnknownKey
 		}
 	}
@@ -121,24 +120,26 @@ func (s *keySet) ready(ctx context.Context) error {
 	return err
 }
 
-// wait waits for the fetch under way, or for the next. Giving up does not stop
-// the fetch: others may wait for it.
-func (s *keySet) wait(ctx context.Context) (*fetch, error) {
+// wait waits for the fetch under way, or for the next, and says whether the caller
+// came late: after the request went out, whose answer may be older than its
+// question. Giving up does not stop the fetch: others may wait for it.
+func (s *keySet) wait(ctx context.Context) (late bool, err error) {
 	defer s.waiting.Add(-1)
 	if s.waiting.Add(1) > maxWaiting {
-		return nil, &UnavailableError{cause: errCrowded, RetryAfter: fetchPause}
+		return false, &UnavailableError{cause: errCrowded, RetryAfter: fetchPause}
 	}
 	s.mu.Lock()
 	f := s.takeOff()
+	late = f.begun
 	s.mu.Unlock()
 	select {
 	case <-f.done:
 		if f.err != nil {
-			return nil, &UnavailableError{cause: f.err, RetryAfter: fetchPause}
+			return late, &UnavailableError{cause: f.err, RetryAfter: fetchPause}
 		}
-		return f, nil
+		return late, nil
 	case <-ctx.Done():
-		return nil, unavailable(ctx.Err())
+		return late, unavailable(ctx.Err())
 	}
 }
 
@@ -164,13 +165,15 @@ func (s *keySet) fly(f *fetch, pause time.Duration) {
 	if pause > 0 {
 		time.Sleep(pause)
 	}
-	f.started = time.Now()
+	s.mu.Lock()
+	f.begun, s.started = true, time.Now()
+	s.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), fetchTimeout)
 	defer cancel()
 	f.err = s.refresh(ctx)
 
 	s.mu.Lock()
-	s.flight, s.started = nil, f.started
+	s.flight = nil
 	s.mu.Unlock()
 	close(f.done)
 }

@@ -9,6 +9,7 @@ import (
 	"math/big"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cambio-auth/cambio/sdk"
@@ -96,25 +97,32 @@ type row struct {
 
 func checkRows(t *testing.T, iss *sdktest.Issuer, config sdk.CheckerConfig, rows map[string]row) {
 	t.Helper()
-	checker := newChecker(t, config)
+	config.HTTPClient = newWire(served(iss)).client()
 	for name, row := range rows {
 		t.Run(name, func(t *testing.T) {
-			raw := row.mint(iss)
-			for range 2 { // the second time it may be remembered
-				_, err := checker.Check(t.Context(), raw)
-				if row.why == "" {
-					wantAccepted(t, err)
-					continue
+			synctest.Test(t, func(t *testing.T) {
+				checker, raw := newChecker(t, config), row.mint(iss)
+				for range 2 { // the second time it may be remembered
+					_, err := checker.Check(t.Context(), raw)
+					wantBecause(t, err, row.why, raw)
 				}
-				wantRefused(t, err)
-				if !strings.Contains(err.Error(), row.why) {
-					t.Fatalf("refused for another reason: %v, want %q", err, row.why)
-				}
-				if len(raw) > 20 && strings.Contains(err.Error(), raw[len(raw)-20:]) {
-					t.Fatal("the error quotes the token")
-				}
-			}
+			})
 		})
+	}
+}
+
+func wantBecause(t *testing.T, err error, why, raw string) {
+	t.Helper()
+	if why == "" {
+		wantAccepted(t, err)
+		return
+	}
+	wantRefused(t, err)
+	if !strings.Contains(err.Error(), why) {
+		t.Fatalf("refused for another reason: %v, want %q", err, why)
+	}
+	if len(raw) > 20 && strings.Contains(err.Error(), raw[len(raw)-20:]) {
+		t.Fatal("the error quotes the token")
 	}
 }
 

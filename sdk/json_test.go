@@ -1,0 +1,82 @@
+package sdk
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+)
+
+func readAny(data []byte) error {
+	return readJSON(data, func(r *jsonReader) error { return r.skip() })
+}
+
+func TestJSONIsReadStrictly(t *testing.T) {
+	nested := func(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
+	var wide []string
+	for i := range 100 {
+		wide = append(wide, `"`+strings.Repeat("n", i+1)+`":1`)
+	}
+	for text, ok := range map[string]bool{
+		`{}`: true, `[]`: true, `""`: true, `0`: true, `-0.5e+10`: true, ` {"a" : [true,false,null] } `: true,
+		`{"a":1,"A":2}`: true, `"\ud83d\ude00 \u00e9 \" \\ \/ \b\f\n\r\t"`: true,
+		nested(32): true, `{` + strings.Join(wide, ",") + `}`: true,
+
+		``: false, ` `: false, `{`: false, `}`: false, `{"a"}`: false, `{"a":}`: false, `{"a":1,}`: false, `[1,]`: false,
+		`[1 2]`: false, `{a:1}`: false, `'a'`: false, `"a`: false, `"\`: false, `"\"`: false, "\"\n\"": false, `tru`: false, `nul`: false,
+		`01`: false, `1.`: false, `.5`: false, `1e`: false, `+1`: false, `-`: false, `NaN`: false, `1 1`: false, `{}x`: false, "{}\x00": false,
+		`{"a":1,"a":2}`: false, `{"a":1,"\u0061":2}`: false, `[{"b":{"a":1,"a":1}}]`: false,
+		`{` + strings.Join(wide, ",") + `,"nnn":1}`: false,
+		`"\ud800"`: false, `"\udc00"`: false, `"\ud800\u0041"`: false, `"\ud800\ud800"`: false, `"\u12"`: false, `"\x"`: false, `"\u00zz"`: false,
+		"\"\xff\"": false, "\"\xed\xa0\x80\"": false, "\ufeff{}": false, nested(33): false, strings.Repeat(`{"a":`, 100_000): false,
+	} {
+		if err := readAny([]byte(text)); (err == nil) != ok {
+			t.Errorf("%.60q: %v", text, err)
+		}
+	}
+}
+
+func TestStringsAreUnescaped(t *testing.T) {
+	for text, want := range map[string]string{
+		`"plain"`: "plain", `"\u0061\u00e9\ud83d\ude00"`: "aé😀", `"\"\\\/\b\f\n\r\t"`: "\"\\/\b\f\n\r\t", `"\ufffd"`: "\ufffd",
+	} {
+		err := readJSON([]byte(text), func(r *jsonReader) error {
+			got, err := r.text()
+			if got != want {
+				t.Errorf("%s: got %q", text, got)
+			}
+			return err
+		})
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+// Whatever our reader accepts, encoding/json accepts, and says the same.
+func FuzzJSON(f *testing.F) {
+	for _, seed := range []string{`{"a":[1,-2.5e3,"\u00e9",null,true]}`, `{"a":1,"\u0061":2}`, `"\ud83d\ude00"`, `[[[]]]`, `{"`, "\"\xff\""} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		lax := &jsonReader{data: data, lax: true}
+		laxErr := lax.skip()
+		if readAny(data) != nil {
+			return
+		}
+		if laxErr != nil {
+			t.Fatal("strict where lax is not")
+		}
+		if !json.Valid(data) {
+			t.Fatal("accepted what is no JSON")
+		}
+		var text string
+		if json.Unmarshal(data, &text) == nil && data[0] == '"' {
+			_ = readJSON(data, func(r *jsonReader) error {
+				if got, err := r.text(); err != nil || got != text {
+					t.Fatalf("got %q, %v, want %q", got, err, text)
+				}
+				return nil
+			})
+		}
+	})
+}
