@@ -42,10 +42,16 @@ Examples:
 const (
 	devListen  = "127.0.0.1:8080"
 	devBackend = "127.0.0.1:8081"
+	freePort   = "127.0.0.1:0"
 )
 
 func (c *devCmd) Run(ctx context.Context, p process) (err error) {
-	cfg, err := c.config(p)
+	lis, err := c.listen(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer closeAll(lis.public, lis.ops, lis.backend)
+	cfg, err := c.config(lis)
 	if err != nil {
 		return &usageError{err}
 	}
@@ -55,27 +61,21 @@ func (c *devCmd) Run(ctx context.Context, p process) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	cfg.Store = "sqlite:" + filepath.Join(dir, "cambio.db")
-
-	backendAt, err := c.listenBackend(ctx, p)
-	if err != nil {
-		return err
-	}
-	defer closeAll(backendAt)
 	log := newLogger(p.stderr, cfg)
 
 	var backend sync.WaitGroup
 	running, stop := context.WithCancel(ctx)
-	err = serve(ctx, cfg, log, func(db store.Store, at addresses) error {
-		demo, secrets, err := c.furnish(ctx, db, at, backendAt.Addr())
+	err = serve(ctx, cfg, lis.public, lis.ops, log, func(db store.Store, iss string) error {
+		demo, secrets, err := c.furnish(ctx, db, lis)
 		if err != nil {
 			return err
 		}
-		demo.Store, demo.name = cfg.Store, commandName(p.name)
+		demo.Issuer, demo.Store, demo.name = iss, cfg.Store, commandName(p.name)
 		handler, err := demoBackend(demo, secrets)
 		if err != nil {
 			return err
 		}
-		backend.Go(func() { serveBackend(running, backendAt, handler, log) })
+		backend.Go(func() { serveBackend(running, lis.backend, handler, log) })
 		return c.show(p, demo, secrets)
 	})
 	stop()
@@ -83,46 +83,61 @@ func (c *devCmd) Run(ctx context.Context, p process) (err error) {
 	return err
 }
 
+// listeners of a demo.
+type listeners struct{ public, ops, backend net.Listener }
+
+func (c *devCmd) listen(ctx context.Context, p process) (l listeners, err error) {
+	if l.public, err = listenOrFree(ctx, p, "--listen", c.Listen, devListen); err != nil {
+		return listeners{}, err
+	}
+	if l.backend, err = listenOrFree(ctx, p, "--backend", c.Backend, devBackend); err != nil {
+		closeAll(l.public)
+		return listeners{}, err
+	}
+	if l.ops, err = listenAt(ctx, "operations", freePort); err != nil {
+		closeAll(l.public, l.backend)
+		return listeners{}, err
+	}
+	return l, nil
+}
+
+// listenOrFree listens where the flag says. Without it, that is the usual
+// address, or a free port if it is taken.
+func listenOrFree(ctx context.Context, p process, flag, addr, usual string) (net.Listener, error) {
+	if addr != "" {
+		return listenAt(ctx, flag, addr)
+	}
+	l, err := listenAt(ctx, flag, usual)
+	if err == nil {
+		return l, nil
+	}
+	if l, err = listenAt(ctx, flag, freePort); err == nil {
+		p.note("%s is taken; using %s in its place", usual, l.Addr())
+	}
+	return l, err
+}
+
 // config is that of a server for this machine, with a master key that dies with
 // it.
-func (c *devCmd) config(p process) (config.Config, error) {
-	s := config.Settings{Listen: c.Listen, OpsListen: "127.0.0.1:0", TokenLifetime: c.TokenLifetime.String()}
-	if s.Listen == "" {
-		s.Listen = free(p, devListen, "the server")
+func (c *devCmd) config(l listeners) (config.Config, error) {
+	s := config.Settings{
+		Listen:        l.public.Addr().String(),
+		OpsListen:     l.ops.Addr().String(),
+		TokenLifetime: c.TokenLifetime.String(),
 	}
-	none := func(string) string { return "" }
-	cfg, err := s.Config(none)
+	cfg, err := s.Config(func(string) string { return "" })
 	key := issuer.NewMasterKey()
 	cfg.MasterKey, cfg.LogLevel = &key, slog.LevelWarn
 	return cfg, err
-}
-
-func (c *devCmd) listenBackend(ctx context.Context, p process) (net.Listener, error) {
-	addr := c.Backend
-	if addr == "" {
-		addr = free(p, devBackend, "the backend")
-	}
-	return listenAt(ctx, "--backend", addr)
-}
-
-// free returns addr, or any free port if addr is taken.
-func free(p process, addr, who string) string {
-	l, err := net.Listen("tcp", addr) //nolint:noctx // returns at once
-	if err != nil {
-		p.note("%s is taken, so %s gets a free port", addr, who)
-		return "127.0.0.1:0"
-	}
-	closeAll(l)
-	return addr
 }
 
 // secrets of a demo, which die with it.
 type secrets struct{ client, key verifier.Secret }
 
 // furnish makes a client and a key.
-func (c *devCmd) furnish(ctx context.Context, db manage.Store, at addresses, backend net.Addr) (demo, secrets, error) {
+func (c *devCmd) furnish(ctx context.Context, db manage.Store, l listeners) (demo, secrets, error) {
 	m := manage.New(db, nil)
-	url := "http://" + backend.String()
+	url := "http://" + l.backend.Addr().String()
 	cl, clientSecret, err := m.CreateClient(ctx, manage.NewClient{ID: "dev", Audiences: []string{url}})
 	if err != nil {
 		return demo{}, secrets{}, err
@@ -138,12 +153,11 @@ func (c *devCmd) furnish(ctx context.Context, db manage.Store, at addresses, bac
 		return demo{}, secrets{}, err
 	}
 	return demo{
-		Issuer:        at.issuer,
 		ClientID:      cl.ID,
 		KeyID:         key.Key.ID,
 		Backend:       url,
 		Audience:      url,
-		Ops:           "http://" + at.ops.String(),
+		Ops:           "http://" + l.ops.Addr().String(),
 		TokenLifetime: int64(c.TokenLifetime / time.Second),
 	}, secrets{clientSecret, key.Secret}, nil
 }

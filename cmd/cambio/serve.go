@@ -35,45 +35,49 @@ func (c *serveCmd) Run(ctx context.Context, p process) error {
 	if err != nil {
 		return &usageError{err}
 	}
+	public, ops, err := listen(ctx, cfg)
+	if err != nil {
+		return err
+	}
 	log := newLogger(p.stderr, cfg)
-	return serve(ctx, cfg, log, func(db store.Store, _ addresses) error { return welcome(ctx, p, cfg, db, log) })
+	return serve(ctx, cfg, public, ops, log, func(db store.Store, _ string) error {
+		return welcome(ctx, p, cfg, db, log)
+	})
 }
 
-// addresses are where a server can be reached.
-type addresses struct {
-	issuer      string
-	public, ops net.Addr
-}
-
-// serve runs a server until ctx ends. It calls ready when all is open, before the
-// first request.
-func serve(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(store.Store, addresses) error) (err error) {
+// serve runs a server on two listeners until ctx ends, and closes them. It calls
+// ready with the issuer when all is open, before the first request.
+func serve(ctx context.Context, cfg config.Config, public, ops net.Listener, log *slog.Logger, ready func(db store.Store, iss string) error) (err error) {
+	defer closeAll(public, ops)
 	db, err := store.Open(ctx, cfg.Store)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 
-	public, ops, err := listen(ctx, cfg)
+	iss := cfg.IssuerAt(public.Addr())
+	server, err := assemble(ctx, cfg, iss, db, log)
 	if err != nil {
 		return err
 	}
-	defer closeAll(public, ops)
-	at := addresses{cfg.IssuerAt(public.Addr()), public.Addr(), ops.Addr()}
-
-	server, err := assemble(ctx, cfg, at.issuer, db, log)
-	if err != nil {
+	if err := ready(db, iss); err != nil {
 		return err
 	}
-	if err := ready(db, at); err != nil {
-		return err
+	log.InfoContext(ctx, "serving", "issuer", iss, "listen", public.Addr().String(), "ops", ops.Addr().String(), "tls", cfg.TLS())
+	if cfg.Issuer == "" && !onlyHere(public) {
+		log.WarnContext(ctx, "CAMBIO_ISSUER is not set, and tokens say an issuer that was made from the listen address; set it to the URL that clients use")
 	}
-	log.InfoContext(ctx, "serving", "issuer", at.issuer, "listen", at.public.String(), "ops", at.ops.String(), "tls", cfg.TLS())
 	if err := server.Run(ctx, public, ops); err != nil {
 		return err
 	}
 	log.InfoContext(context.WithoutCancel(ctx), "stopped")
 	return nil
+}
+
+// onlyHere reports whether only this machine can reach l.
+func onlyHere(l net.Listener) bool {
+	addr, ok := l.Addr().(*net.TCPAddr)
+	return ok && addr.IP.IsLoopback()
 }
 
 // assemble joins the parts: store, keyring, verifier, issuer, exchange, HTTP.
