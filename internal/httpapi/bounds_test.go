@@ -1,13 +1,12 @@
 package httpapi
 
 import (
-	"io"
 	"log/slog"
 	"testing"
 )
 
 func TestEveryConnectionIsBounded(t *testing.T) {
-	s := &Server{log: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	s := &Server{log: slog.New(slog.DiscardHandler)}
 	srv := s.newHTTP(t.Context(), nil)
 	if srv.ReadHeaderTimeout <= 0 || srv.ReadTimeout <= 0 || srv.WriteTimeout <= srv.ReadTimeout || srv.IdleTimeout <= 0 {
 		t.Errorf("time-outs: %+v", srv)

@@ -186,7 +186,7 @@ func TestHeadHasTheHeadersOfGet(t *testing.T) {
 		}
 		resp.Body.Close()
 		got := w.get(path)
-		if resp.StatusCode != 200 || resp.Header.Get("ETag") != got.header.Get("ETag") || resp.ContentLength != int64(len(got.body)) {
+		if resp.StatusCode != http.StatusOK || resp.Header.Get("ETag") != got.header.Get("ETag") || resp.ContentLength != int64(len(got.body)) {
 			t.Errorf("%s: %v", path, resp)
 		}
 		for _, banner := range []string{"Server", "X-Powered-By"} {

@@ -51,6 +51,8 @@ func TestBodies(t *testing.T) {
 		})
 	}
 	t.Run("that break off", func(t *testing.T) {
+		w := *w
+		w.t = t
 		r := w.post("")
 		r.Body = io.NopCloser(io.MultiReader(strings.NewReader(good), brokenReader{}))
 		r.ContentLength = -1

@@ -92,9 +92,6 @@ func (s *Server) recovered(next echo.HandlerFunc) echo.HandlerFunc {
 // clientAddress finds where a request came from: the peer of the connection,
 // or what the nearest of the trusted proxies says in X-Forwarded-For.
 func clientAddress(trusted []netip.Prefix) echo.IPExtractor {
-	if len(trusted) == 0 {
-		return echo.ExtractIPDirect()
-	}
 	options := []echo.TrustOption{
 		echo.TrustLoopback(false), echo.TrustLinkLocal(false), echo.TrustPrivateNet(false),
 	}

@@ -170,7 +170,7 @@ func TestTLS(t *testing.T) {
 	borrowed := httptest.NewTLSServer(nil)
 	borrowed.Close()
 	w := newWorld(t, options{config: func(cfg *httpapi.Config) {
-		cfg.TLS = &tls.Config{Certificates: borrowed.TLS.Certificates} //nolint:gosec // the default minimum is 1.2
+		cfg.TLS = &tls.Config{Certificates: borrowed.TLS.Certificates}
 	}})
 	r := w.run()
 	transport := borrowed.Client().Transport.(*http.Transport).Clone()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/cambio-auth/cambio/internal/client"
 	"github.com/cambio-auth/cambio/internal/manage"
 	"github.com/cambio-auth/cambio/internal/wire"
 	"github.com/cambio-auth/cambio/verifier"
@@ -214,6 +215,47 @@ func TestTargets(t *testing.T) {
 	w.clientID, w.secret = "both", w.newClient(manage.NewClient{ID: "both", Audiences: []string{orders, billing}})
 	w.want(w.exchange(form(narrow)), 400, "invalid_target")
 	w.want(w.exchange(form(narrow, "audience", billing)), 200, "")
+}
+
+// Imported keys may look like anything, but a JWT goes no further, even where a
+// key of that digest exists.
+func TestAJWTIsNeverLookedUpAsAKey(t *testing.T) {
+	w := newWorld(t)
+	if _, err := w.manage.CreateKeyspace(t.Context(), manage.NewKeyspace{Name: "imported", ImportedKeys: true}); err != nil {
+		t.Fatal(err)
+	}
+	w.clientID = "importer"
+	w.secret = w.newClient(manage.NewClient{ID: w.clientID, Audiences: []string{orders}, Keyspaces: []string{"imported"}})
+	for i, key := range []string{"imported-key.with.dots", "eyJhbGciOiJub25lIn0.e30.x"} {
+		err := w.store.CreateKey(t.Context(), verifier.Key{
+			ID: verifier.KeyID("key_" + key[:3]), Digest: verifier.NewSecret(keepSecret(key)).Digest(),
+			Keyspace: "imported", State: verifier.Active, CreatedAt: noon,
+		}, verifier.Budget{ID: verifier.BudgetID("bud_" + key[:3])})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.want(w.exchange(form(key)), []int{200, 400}[i], []string{"", "invalid_request"}[i])
+	}
+}
+
+// A client that was given what no resource can be still cannot ask for it as one.
+func TestAResourceIsAnAbsoluteURIWithoutFragment(t *testing.T) { // RFC 8707 §2
+	w := newWorld(t)
+	_, key := w.newKey(manage.NewKey{})
+	secret := keepSecret("a secret of a client with odd audiences")
+	odd := []string{orders + "#f", orders + "#", "/orders", "orders", "https://%zz"}
+	err := w.store.CreateClient(t.Context(), client.Client{
+		ID: "odd", Rights: []client.Right{client.TokensExchange}, Audiences: odd, Keyspaces: []string{"default"},
+		Secrets: []verifier.Digest{verifier.NewSecret(secret).Digest()}, CreatedAt: noon,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.clientID, w.secret = "odd", secret
+	for _, target := range odd {
+		w.want(w.exchange(form(key, "audience", "", "resource", target)), 400, "invalid_target")
+		w.want(w.exchange(form(key, "audience", target)), 200, "")
+	}
 }
 
 func TestNoOtherMethodAndNoOtherPath(t *testing.T) {
