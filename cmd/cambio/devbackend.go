@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -44,7 +45,7 @@ func serveBackend(ctx context.Context, l net.Listener, handler http.Handler, log
 		defer cancel()
 		_ = server.Shutdown(bound)
 	}()
-	if err := server.Serve(l); err != http.ErrServerClosed { //nolint:errorlint // never wrapped
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		log.ErrorContext(ctx, "the demo backend failed", "err", err)
 		return
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"flag"
 	"io"
 	"io/fs"
 	"os"
@@ -96,7 +97,8 @@ func noSecretInStderr(t *testing.T, dir string) {
 			secrets[secret] = true
 		}
 	}
-	if len(secrets) < 10 || len(logged) == 0 {
+	whole := flag.Lookup("test.run").Value.String() == ""
+	if whole && (len(secrets) < 10 || len(logged) == 0) {
 		t.Fatalf("%d secrets and %d bytes of stderr were recorded, so this proves nothing", len(secrets), len(logged))
 	}
 	for secret := range secrets {

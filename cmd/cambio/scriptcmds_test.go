@@ -32,6 +32,7 @@ var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"exchangekey": cmdExchangeKey,
 	"checktoken":  cmdCheckToken,
 	"inflight":    cmdInFlight,
+	"cutoff":      cmdCutOff,
 	"get":         cmdGet,
 	"eventually":  cmdEventually,
 	"sigterm":     cmdSigterm,
@@ -154,41 +155,67 @@ func cmdCheckToken(ts *testscript.TestScript, neg bool, args []string) {
 // inflight KEYFILE AUDIENCE begins an exchange, tells the server to stop, waits
 // until it takes no more, and only then sends the rest.
 func cmdInFlight(ts *testscript.TestScript, neg bool, args []string) {
-	req := exchangeRequest(ts, args[0], args[1])
+	conn, answers, body := halfExchange(ts, args[0], args[1])
+	defer conn.Close()
+	stopAccepting(ts, conn)
+	_, err := conn.Write(body)
+	ts.Check(err)
+	resp, err := http.ReadResponse(answers, nil)
+	ts.Check(err)
+	accept(ts, neg, resp)
+}
+
+// cutoff KEYFILE AUDIENCE does the same, but sends nothing more and repeats the
+// signal. The server must end although an exchange is under way.
+func cmdCutOff(ts *testscript.TestScript, _ bool, args []string) {
+	conn, answers, _ := halfExchange(ts, args[0], args[1])
+	defer conn.Close()
+	stopAccepting(ts, conn)
+	server := ts.BackgroundCmds()[0].Process
+	until(ts, "the server ends", func() bool {
+		_ = server.Signal(syscall.SIGTERM) // it may be gone
+		ts.Check(conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond)))
+		line, err := answers.ReadString('\n')
+		if err == nil {
+			ts.Fatalf("the server answered %s", line)
+		}
+		return !errors.Is(err, os.ErrDeadlineExceeded)
+	})
+}
+
+// halfExchange sends the head of an exchange, and returns when the server is
+// reading the body.
+func halfExchange(ts *testscript.TestScript, keyFile, audience string) (net.Conn, *bufio.Reader, []byte) {
+	req := exchangeRequest(ts, keyFile, audience)
 	body, err := io.ReadAll(req.Body)
 	ts.Check(err)
 	conn, err := net.Dial("tcp", req.URL.Host)
 	ts.Check(err)
-	defer conn.Close()
 	ts.Check(conn.SetDeadline(time.Now().Add(patience)))
-	user, pass, _ := req.BasicAuth()
-	basic := http.Request{Header: http.Header{}}
-	basic.SetBasicAuth(user, pass)
 	_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: %s\r\nAuthorization: %s\r\nContent-Type: %s\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n",
-		wire.PathToken, req.URL.Host, basic.Header.Get("Authorization"), wire.MediaForm, len(body))
+		wire.PathToken, req.URL.Host, req.Header.Get("Authorization"), wire.MediaForm, len(body))
 	ts.Check(err)
 	answers := bufio.NewReader(conn)
-	line, err := answers.ReadString('\n') // the server reads the body from here on
-	ts.Check(err)
-	if !strings.Contains(line, " 100 ") {
-		ts.Fatalf("want 100 Continue, got %s", line)
+	for _, want := range []string{"HTTP/1.1 100 Continue\r\n", "\r\n"} {
+		line, err := answers.ReadString('\n')
+		ts.Check(err)
+		if line != want {
+			ts.Fatalf("the server said %q, want %q", line, want)
+		}
 	}
-	_, err = answers.ReadString('\n')
-	ts.Check(err)
+	return conn, answers, body
+}
 
+// stopAccepting sends SIGTERM and waits for what it does first.
+func stopAccepting(ts *testscript.TestScript, conn net.Conn) {
 	cmdSigterm(ts, false, nil)
 	until(ts, "the server takes no more connections", func() bool {
-		probe, err := net.Dial("tcp", req.URL.Host)
+		probe, err := net.Dial("tcp", conn.RemoteAddr().String())
 		if err == nil {
 			probe.Close()
 		}
 		return err != nil
 	})
-	_, err = conn.Write(body)
-	ts.Check(err)
-	resp, err := http.ReadResponse(answers, nil)
-	ts.Check(err)
-	accept(ts, neg, resp)
 }
 
 // get URL STATUS [CREDENTIAL] asks as "Authorization: Bearer", and prints the body.

@@ -50,9 +50,12 @@ once and is not to be had again:
 // adminCommand names the store only where its URL cannot hold a password.
 func adminCommand(url string) string {
 	var command strings.Builder
-	command.WriteString("cambio client create admin --keyspace '*'")
-	for _, r := range client.Rights() {
-		command.WriteString(" --right " + string(r))
+	command.WriteString("cambio client create admin --keyspace '*' --right ")
+	for i, r := range client.Rights() {
+		if i > 0 {
+			command.WriteString(",")
+		}
+		command.WriteString(string(r))
 	}
 	if _, ok := sqlitePath(url); ok {
 		command.WriteString(" --store " + quote(url))
