@@ -16,7 +16,6 @@ const (
 	maxExchanges    = 256             // under way at a time
 	refusalMemory   = 5 * time.Second
 	longestMemory   = 10 * time.Second // however long an answer asks us to wait
-	endMargin       = 5 * time.Second  // before a token's end, where a fresh one is waited for
 )
 
 var errTooManyExchanges = errors.New("too many exchanges under way")
@@ -37,11 +36,6 @@ type grant struct {
 
 // due reports whether the last quarter of the token's life has begun.
 func (g *grant) due(now time.Time) bool { return g.ends.Sub(now) <= g.lifetime/4 }
-
-// ending reports whether it is time to wait for a fresh token.
-func (g *grant) ending(now time.Time) bool {
-	return g.ends.Sub(now) <= min(endMargin, g.lifetime/10)
-}
 
 // refusal is an answer other than a token, remembered.
 type refusal struct {
@@ -71,22 +65,18 @@ type grants struct {
 }
 
 // get answers from what is kept, or exchanges key. While a token lives, only a
-// refusal of its key ends it early: no outage and no limit does.
+// refusal of its key ends it early, and nobody waits: no outage and no limit
+// is felt before its end.
 func (g *grants) get(ctx context.Context, s subject, key string) (*verified, error) {
 	now := g.now()
 	held := g.held(s, now)
-	if held != nil && !held.due(now) {
-		return held.verified, nil
+	if held == nil {
+		return g.exchanged(ctx, s, key)
 	}
-	if held != nil && !held.ending(now) {
+	if held.due(now) {
 		g.refreshAhead(ctx, s, key, held, now)
-		return held.verified, nil
 	}
-	v, err := g.exchanged(ctx, s, key, held)
-	if err != nil && held != nil && outlives(err) && g.now().Before(held.ends) {
-		return held.verified, nil
-	}
-	return v, err
+	return held.verified, nil
 }
 
 // held returns the grant of s if it is still good, by the same rules as a token
@@ -102,12 +92,6 @@ func (g *grants) held(s subject, now time.Time) *grant {
 	return held
 }
 
-// outlives reports whether a good token outlives err.
-func outlives(err error) bool {
-	var limited *LimitedError
-	return errors.Is(err, ErrUnavailable) || errors.As(err, &limited)
-}
-
 // refreshAhead starts an exchange and does not wait for it. That it was called is
 // the sign that the key is used in the last quarter of its token's life.
 func (g *grants) refreshAhead(ctx context.Context, s subject, key string, held *grant, now time.Time) {
@@ -117,7 +101,7 @@ func (g *grants) refreshAhead(ctx context.Context, s subject, key string, held *
 	_, _ = g.join(ctx, s, key, held)
 }
 
-func (g *grants) exchanged(ctx context.Context, s subject, key string, held *grant) (*verified, error) {
+func (g *grants) exchanged(ctx context.Context, s subject, key string) (*verified, error) {
 	if err := g.recalled(s, g.now()); err != nil {
 		return nil, err
 	}
@@ -125,7 +109,7 @@ func (g *grants) exchanged(ctx context.Context, s subject, key string, held *gra
 	if err := g.checker.keys.ready(ctx); err != nil {
 		return nil, err
 	}
-	flight, err := g.join(ctx, s, key, held)
+	flight, err := g.join(ctx, s, key, nil)
 	if err != nil {
 		return nil, err
 	}
