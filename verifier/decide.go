@@ -9,7 +9,8 @@ import (
 
 // Decide says whether the key in rec may be exchanged as req asks, and charges
 // rec's budget if so. rec is nil for an unknown key. It is pure: the same
-// arguments give the same answer, and a refusal leaves rec as it was.
+// arguments give the same answer, and a refusal leaves rec as it was; it tells
+// which key it is about, for our own log.
 //
 // The order is a promise: what is wrong with the key comes first, then what is
 // wrong with the request for this key, then the limits.
@@ -17,22 +18,24 @@ func Decide(now time.Time, rec *Record, req Request) (Grant, error) {
 	if rec == nil {
 		return Grant{}, ErrUnknown
 	}
+	refused := Grant{KeyID: rec.Key.ID, Keyspace: rec.Key.Keyspace}
 	if err := usable(now, &rec.Key, req); err != nil {
-		return Grant{}, err
+		return refused, err
 	}
 	audience, ok := target(&rec.Key, req)
 	if !ok {
-		return Grant{}, ErrAudience
+		return refused, ErrAudience
 	}
 	granted, ok := grantable(&rec.Key, req)
 	if !ok {
-		return Grant{}, ErrPermission
+		return refused, ErrPermission
 	}
 	charged, err := rec.Budget.charge(now, req.Cost)
 	if err != nil {
-		return Grant{}, err
+		return refused, err
 	}
 	*rec.Budget = charged
+	rec.use(req.Client.ID, audience, req.Cost)
 	grant := Grant{
 		KeyID:         rec.Key.ID,
 		Keyspace:      rec.Key.Keyspace,

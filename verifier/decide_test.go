@@ -29,6 +29,8 @@ func good() (*verifier.Record, verifier.Request) {
 	req := verifier.Request{
 		Cost: 1,
 		Client: verifier.Allowance{
+			ID:        "orders",
+			Version:   1,
 			Audiences: []string{"https://orders.example.com"},
 			Keyspaces: []string{"default"},
 		},
@@ -125,15 +127,18 @@ func TestDecideRefuses(t *testing.T) {
 			rec, req := good()
 			test.change(rec, &req)
 			before := clone(rec)
-			_, err := verifier.Decide(noon, rec, req)
+			grant, err := verifier.Decide(noon, rec, req)
 			if !errors.Is(err, test.want) || (err == nil) != (test.want == nil) {
 				t.Fatalf("Decide: %v, want %v", err, test.want)
 			}
 			if err != nil && !errors.Is(err, verifier.ErrRefused) {
 				t.Errorf("%v is no refusal", err)
 			}
-			if !reflect.DeepEqual(rec, before) {
-				t.Errorf("the record changed (-before +after):\n%s", cmp.Diff(before, rec, exported))
+			if grant.KeyID != rec.Key.ID {
+				t.Errorf("told about key %q", grant.KeyID)
+			}
+			if err != nil && !reflect.DeepEqual(rec, before) {
+				t.Errorf("a refusal changed the record (-before +after):\n%s", cmp.Diff(before, rec, exported))
 			}
 		})
 	}
@@ -262,10 +267,31 @@ func TestDecideGrants(t *testing.T) {
 			t.Errorf("remaining %d, %v", rec.Budget.Remaining, err)
 		}
 	})
+	t.Run("and counts the use, by client and audience", func(t *testing.T) {
+		rec, req := good()
+		req.Cost = 3
+		for range 2 {
+			if _, err := verifier.Decide(noon, rec, req); err != nil {
+				t.Fatal(err)
+			}
+		}
+		req.Client.ID = "billing"
+		if _, err := verifier.Decide(noon, rec, req); err != nil {
+			t.Fatal(err)
+		}
+		want := []verifier.Use{
+			{Client: "orders", Audience: "https://orders.example.com", Grants: 2, Cost: 6},
+			{Client: "billing", Audience: "https://orders.example.com", Grants: 1, Cost: 3},
+		}
+		if diff := cmp.Diff(want, rec.Uses); diff != "" {
+			t.Error(diff)
+		}
+	})
 }
 
 var exported = cmp.AllowUnexported(verifier.Interval{})
 
+// clone copies what a decision may change.
 func clone(rec *verifier.Record) *verifier.Record {
 	c := *rec
 	b := *rec.Budget

@@ -55,6 +55,47 @@ var (
 	ErrOutcomeUnknown = errors.New("outcome of the charge unknown")
 )
 
+// ErrBadRecord is wrapped by errors of stores about a key that cannot be read
+// or written as it stands.
+var ErrBadRecord = errors.New("stored record is damaged")
+
+// ErrClientChanged: the client is another than when it was read. Nothing was
+// charged; read it again, and decide anew whether it may call.
+var ErrClientChanged = errors.New("client changed meanwhile")
+
 // ErrBadRequest marks a request that no key could satisfy: a cost below one,
 // or malformed permissions.
 var ErrBadRequest = errors.New("bad request")
+
+// Reason names why err refuses, in one word for logs, counters and those who
+// may know; empty if it is no refusal.
+func Reason(err error) string {
+	var spent *SpentError
+	var limited *RateLimitedError
+	switch {
+	case errors.As(err, &spent):
+		return "spent"
+	case errors.As(err, &limited):
+		return "rate_limited"
+	}
+	for _, r := range reasons {
+		if errors.Is(err, r.err) {
+			return r.word
+		}
+	}
+	return ""
+}
+
+var reasons = []struct {
+	err  error
+	word string
+}{
+	{ErrMalformed, "malformed"},
+	{ErrUnknown, "unknown"},
+	{ErrWrongKeyspace, "wrong_keyspace"},
+	{ErrRevoked, "revoked"},
+	{ErrDisabled, "disabled"},
+	{ErrExpired, "expired"},
+	{ErrAudience, "audience"},
+	{ErrPermission, "permission"},
+}

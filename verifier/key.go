@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"log/slog"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -172,6 +173,36 @@ type Record struct {
 	Key      Key
 	Keyspace Keyspace
 	Budget   *Budget
+	Uses     []Use // to be added to the usage counters; none when loaded
+}
+
+// Use is what exchanges of a key for one client and audience add up to.
+type Use struct {
+	Client   string
+	Audience string
+	Grants   int64
+	Cost     int64
+}
+
+// use counts a grant.
+func (r *Record) use(client, audience string, cost int64) {
+	for i := range r.Uses {
+		if u := &r.Uses[i]; u.Client == client && u.Audience == audience {
+			u.Grants++
+			u.Cost += cost
+			return
+		}
+	}
+	r.Uses = append(r.Uses, Use{client, audience, 1, cost})
+}
+
+// snapshot returns what restores r, which may be nil, to what it is now.
+func (r *Record) snapshot() (restore func()) {
+	if r == nil {
+		return func() {}
+	}
+	budget, uses := *r.Budget, slices.Clone(r.Uses)
+	return func() { *r.Budget, r.Uses = budget, uses }
 }
 
 // ErrOwner is returned by ValidateOwner.

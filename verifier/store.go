@@ -5,17 +5,33 @@ import (
 	"time"
 )
 
+// Lookup names what a group needs.
+type Lookup struct {
+	Digests []Digest
+	Clients []string // ids
+}
+
+// Found is what there is, in the order of a Lookup.
+type Found struct {
+	Records []*Record // nil: unknown. One digest has one record, one budget one place
+	Clients []int64   // versions, which grow with every change; zero: there is none
+}
+
 // Store is what a Verifier needs from a database.
 type Store interface {
 	// Update loads the keys with these digests, their keyspaces and their
-	// budgets, locks them in one global order, lets decide change the budgets,
-	// and commits. Unknown digests are nil in found. Nothing is durable before
-	// Update returns nil; a budget that decide left alone is not written.
-	// Concurrent calls never see each other half done, and a change to a key
-	// that returned before Update began is seen by decide.
+	// budgets, and the versions of these clients. It locks the budgets in one
+	// global order, lets decide change them and add uses, and commits. Nothing is
+	// durable before Update returns nil; a record that decide left alone is not
+	// written. Concurrent calls never see each other half done, and a change to a
+	// key, keyspace or client that returned before Update began is seen by decide.
 	//
 	// now is the database's clock. An error that wraps ErrOutcomeUnknown means
-	// that the commit may have happened; any other error, that it did not.
-	// decide is called at most once, and must not keep found.
-	Update(ctx context.Context, digests []Digest, decide func(now time.Time, found []*Record)) error
+	// that the commit may have happened; any other error, that it did not. One
+	// that wraps ErrBadRecord is the fault of what is stored about one of the
+	// keys, and would not happen without it.
+	//
+	// decide must not keep found. A store that runs a transaction again calls it
+	// again, with fresh records; the last call counts.
+	Update(ctx context.Context, lookup Lookup, decide func(now time.Time, found Found)) error
 }

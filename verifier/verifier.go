@@ -10,10 +10,12 @@
 package verifier
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/cambio-auth/cambio/internal/permission"
@@ -23,12 +25,14 @@ import (
 type Config struct {
 	Store   Store         // required
 	Timeout time.Duration // of one Update, which no caller can cut short; zero: 5 s
+	Groups  int           // Updates in flight at a time; zero: 1
+	Queue   int           // requests that wait at a time, at most; zero: 4096
+	Group   int           // requests in one Update, at most; zero: no bound but 256 keys
 }
 
 // Verifier verifies keys and charges them.
 type Verifier struct {
-	store   Store
-	timeout time.Duration
+	ledger *ledger
 }
 
 // New fails without a store.
@@ -36,10 +40,16 @@ func New(cfg Config) (*Verifier, error) {
 	if cfg.Store == nil {
 		return nil, errors.New("verifier: Config.Store is required")
 	}
-	if cfg.Timeout <= 0 {
-		cfg.Timeout = 5 * time.Second
+	if cfg.Timeout < 0 || cfg.Groups < 0 || cfg.Queue < 0 || cfg.Group < 0 {
+		return nil, errors.New("verifier: Config holds a negative number")
 	}
-	return &Verifier{cfg.Store, cfg.Timeout}, nil
+	return &Verifier{&ledger{
+		store:    cfg.Store,
+		timeout:  cmp.Or(cfg.Timeout, 5*time.Second),
+		inFlight: cmp.Or(cfg.Groups, 1),
+		queueCap: cmp.Or(cfg.Queue, 4096),
+		groupCap: cmp.Or(cfg.Group, math.MaxInt),
+	}}, nil
 }
 
 // Request asks whether a key may be exchanged for a token.
@@ -55,6 +65,8 @@ type Request struct {
 
 // Allowance is what the calling client may do with keys.
 type Allowance struct {
+	ID           string
+	Version      int64 // of the client as it was read: ErrClientChanged, if it is another now
 	Audiences    []string
 	Keyspaces    []string
 	AllKeyspaces bool        // Keyspaces means nothing
@@ -78,9 +90,11 @@ type Grant struct {
 // Verify decides about req.Key and charges its budget if the answer is yes.
 // The charge is durable when Verify returns nil.
 //
-// A refusal wraps ErrRefused and changed nothing. ErrUnavailable means that the
-// store did not answer and nothing was charged; ErrOutcomeUnknown that it may
-// have been. ErrBadRequest is the caller's mistake.
+// A refusal wraps ErrRefused and changed nothing; the Grant beside it has only
+// KeyID and Keyspace, if the key is known. ErrUnavailable means that the store did
+// not answer and nothing was charged; ErrOutcomeUnknown that it may have been.
+// ErrClientChanged asks for the client to be read again. ErrBadRequest is the
+// caller's mistake.
 func (v *Verifier) Verify(ctx context.Context, req Request) (Grant, error) {
 	if err := req.validate(); err != nil {
 		return Grant{}, err
@@ -88,21 +102,7 @@ func (v *Verifier) Verify(ctx context.Context, req Request) (Grant, error) {
 	if err := ctx.Err(); err != nil {
 		return Grant{}, err
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), v.timeout)
-	defer cancel()
-
-	var grant Grant
-	var refusal error
-	err := v.store.Update(ctx, []Digest{req.Key.Digest()}, func(now time.Time, found []*Record) {
-		grant, refusal = Decide(now, found[0], req)
-	})
-	switch {
-	case errors.Is(err, ErrOutcomeUnknown):
-		return Grant{}, fmt.Errorf("charging a key: %w", err)
-	case err != nil:
-		return Grant{}, fmt.Errorf("charging a key: %w: %w", ErrUnavailable, err)
-	}
-	return grant, refusal
+	return v.ledger.charge(ctx, req)
 }
 
 // validate refuses what needs no storage: requests that make no sense, and

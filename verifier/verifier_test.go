@@ -12,10 +12,15 @@ import (
 
 // storeFunc is a store that breaks, or that must not be asked. What a store
 // that works has to do is held by its own suite.
-type storeFunc func(ctx context.Context, digests []verifier.Digest, decide func(time.Time, []*verifier.Record)) error
+type storeFunc func(ctx context.Context, lookup verifier.Lookup, decide func(time.Time, verifier.Found)) error
 
-func (f storeFunc) Update(ctx context.Context, digests []verifier.Digest, decide func(time.Time, []*verifier.Record)) error {
-	return f(ctx, digests, decide)
+func (f storeFunc) Update(ctx context.Context, lookup verifier.Lookup, decide func(time.Time, verifier.Found)) error {
+	return f(ctx, lookup, decide)
+}
+
+// found is what a store finds of a lookup with one client, the one of good().
+func found(records ...*verifier.Record) verifier.Found {
+	return verifier.Found{Records: records, Clients: []int64{1}}
 }
 
 func newVerifier(t *testing.T, store storeFunc) *verifier.Verifier {
@@ -64,7 +69,7 @@ func TestVerifyTouchesNoStorageFor(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			v := newVerifier(t, func(context.Context, []verifier.Digest, func(time.Time, []*verifier.Record)) error {
+			v := newVerifier(t, func(context.Context, verifier.Lookup, func(time.Time, verifier.Found)) error {
 				t.Error("the store was asked")
 				return nil
 			})
@@ -76,7 +81,7 @@ func TestVerifyTouchesNoStorageFor(t *testing.T) {
 		})
 	}
 	t.Run("a caller who has gone", func(t *testing.T) {
-		v := newVerifier(t, func(context.Context, []verifier.Digest, func(time.Time, []*verifier.Record)) error {
+		v := newVerifier(t, func(context.Context, verifier.Lookup, func(time.Time, verifier.Found)) error {
 			t.Error("the store was asked")
 			return nil
 		})
@@ -93,9 +98,9 @@ func TestWhereKeysAreImportedTheDigestDecides(t *testing.T) {
 	req.Key = verifier.NewSecret("anything at all")
 	req.Client.ImportedKeys = true
 	var asked []verifier.Digest
-	v := newVerifier(t, func(_ context.Context, digests []verifier.Digest, decide func(time.Time, []*verifier.Record)) error {
-		asked = digests
-		decide(noon, []*verifier.Record{nil})
+	v := newVerifier(t, func(_ context.Context, lookup verifier.Lookup, decide func(time.Time, verifier.Found)) error {
+		asked = lookup.Digests
+		decide(noon, found(nil))
 		return nil
 	})
 	if _, err := v.Verify(t.Context(), req); !errors.Is(err, verifier.ErrUnknown) {
@@ -110,8 +115,8 @@ func TestAKeyOf512BytesIsLookedUp(t *testing.T) {
 	req := request(t)
 	req.Key = verifier.NewSecret(strings.Repeat("x", verifier.MaxKey))
 	req.Client.ImportedKeys = true
-	v := newVerifier(t, func(_ context.Context, _ []verifier.Digest, decide func(time.Time, []*verifier.Record)) error {
-		decide(noon, []*verifier.Record{nil})
+	v := newVerifier(t, func(_ context.Context, _ verifier.Lookup, decide func(time.Time, verifier.Found)) error {
+		decide(noon, found(nil))
 		return nil
 	})
 	if _, err := v.Verify(t.Context(), req); !errors.Is(err, verifier.ErrUnknown) {
@@ -129,9 +134,9 @@ func TestABrokenStoreIsNoBadKey(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			v := newVerifier(t, func(_ context.Context, _ []verifier.Digest, decide func(time.Time, []*verifier.Record)) error {
+			v := newVerifier(t, func(_ context.Context, _ verifier.Lookup, decide func(time.Time, verifier.Found)) error {
 				rec, _ := good()
-				decide(noon, []*verifier.Record{rec})
+				decide(noon, found(rec))
 				return test.broken
 			})
 			grant, err := v.Verify(t.Context(), request(t))
@@ -150,7 +155,7 @@ func TestABrokenStoreIsNoBadKey(t *testing.T) {
 
 func TestACallerWhoLeavesCannotCutAnUpdateShort(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	v := newVerifier(t, func(ctx context.Context, _ []verifier.Digest, decide func(time.Time, []*verifier.Record)) error {
+	v := newVerifier(t, func(ctx context.Context, _ verifier.Lookup, decide func(time.Time, verifier.Found)) error {
 		cancel()
 		if err := ctx.Err(); err != nil {
 			t.Errorf("the update's context ended with its caller: %v", err)
@@ -159,7 +164,7 @@ func TestACallerWhoLeavesCannotCutAnUpdateShort(t *testing.T) {
 			t.Error("the update has no deadline")
 		}
 		rec, _ := good()
-		decide(noon, []*verifier.Record{rec})
+		decide(noon, found(rec))
 		return nil
 	})
 	if _, err := v.Verify(ctx, request(t)); err != nil {

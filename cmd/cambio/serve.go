@@ -7,11 +7,13 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"sync"
 
 	"github.com/cambio-auth/cambio/internal/config"
 	"github.com/cambio-auth/cambio/internal/exchange"
 	"github.com/cambio-auth/cambio/internal/httpapi"
 	"github.com/cambio-auth/cambio/internal/store"
+	"github.com/cambio-auth/cambio/internal/usage"
 	"github.com/cambio-auth/cambio/issuer"
 	"github.com/cambio-auth/cambio/verifier"
 )
@@ -56,7 +58,8 @@ func serve(ctx context.Context, cfg config.Config, public, ops net.Listener, log
 	defer func() { err = errors.Join(err, db.Close()) }()
 
 	iss := cfg.IssuerAt(public.Addr())
-	server, err := assemble(ctx, cfg, iss, db, log)
+	counts := usage.NewRecorder(usage.RecorderConfig{Store: db, Log: log})
+	server, err := assemble(ctx, cfg, iss, db, counts, log)
 	if err != nil {
 		return err
 	}
@@ -67,11 +70,23 @@ func serve(ctx context.Context, cfg config.Config, public, ops net.Listener, log
 	if cfg.Issuer == "" && !onlyHere(public) {
 		log.WarnContext(ctx, "CAMBIO_ISSUER is not set, and tokens say an issuer that was made from the listen address; set it to the URL that clients use")
 	}
-	if err := server.Run(ctx, public, ops); err != nil {
+	if err := runWith(ctx, counts, func() error { return server.Run(ctx, public, ops) }); err != nil {
 		return err
 	}
 	log.InfoContext(context.WithoutCancel(ctx), "stopped")
 	return nil
+}
+
+// runWith runs a server beside its workers. They stop after it, so that the last
+// exchanges are counted too.
+func runWith(ctx context.Context, counts *usage.Recorder, run func() error) error {
+	bg, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var workers sync.WaitGroup
+	workers.Go(func() { counts.Run(bg) })
+	err := run()
+	stop()
+	workers.Wait()
+	return err
 }
 
 // onlyHere reports whether only this machine can reach l.
@@ -80,8 +95,9 @@ func onlyHere(l net.Listener) bool {
 	return ok && addr.IP.IsLoopback()
 }
 
-// assemble joins the parts: store, keyring, verifier, issuer, exchange, HTTP.
-func assemble(ctx context.Context, cfg config.Config, iss string, db store.Store, log *slog.Logger) (*httpapi.Server, error) {
+// assemble joins the parts: store, keyring, verifier, issuer, usage, exchange,
+// HTTP.
+func assemble(ctx context.Context, cfg config.Config, iss string, db store.Store, counts *usage.Recorder, log *slog.Logger) (*httpapi.Server, error) {
 	certs, err := tlsConfig(cfg, log)
 	if err != nil {
 		return nil, err
@@ -98,9 +114,13 @@ func assemble(ctx context.Context, cfg config.Config, iss string, db store.Store
 	if err != nil {
 		return nil, err
 	}
+	exchanges, err := exchange.New(exchange.Config{Clients: db, Verifier: verify, Issuer: issue, Usage: counts})
+	if err != nil {
+		return nil, err
+	}
 	return httpapi.New(httpapi.Config{
 		Issuer:         iss,
-		Exchange:       exchange.New(db, verify, issue),
+		Exchange:       exchanges,
 		JWKS:           keys.JWKS,
 		Ready:          db.Ping,
 		TrustedProxies: cfg.TrustedProxies,

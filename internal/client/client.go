@@ -62,6 +62,9 @@ type Client struct {
 	Disabled    bool
 	CreatedAt   time.Time
 
+	// Version grows with every change. A store sets it.
+	Version int64
+
 	// ImportedKeys is derived: a keyspace that it may use holds keys of other
 	// forms, so a checksum proves nothing.
 	ImportedKeys bool
@@ -90,6 +93,8 @@ func (c *Client) Authenticate(secret verifier.Secret) bool {
 // Allowance returns what c may do with a key, for the verifier's decision.
 func (c *Client) Allowance() verifier.Allowance {
 	return verifier.Allowance{
+		ID:           c.ID,
+		Version:      c.Version,
 		Audiences:    c.Audiences,
 		AllKeyspaces: slices.Contains(c.Keyspaces, AnyKeyspace),
 		Keyspaces:    c.Keyspaces,

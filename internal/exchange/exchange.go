@@ -1,21 +1,22 @@
 // Package exchange is the product on one screen: who calls, may this key be
-// exchanged, sign what was granted.
+// exchanged, sign what was granted, keep count of what was not.
 package exchange
 
 import (
 	"context"
 	"errors"
-	"fmt"
+	"slices"
+	"time"
 
 	"github.com/cambio-auth/cambio/internal/client"
+	"github.com/cambio-auth/cambio/internal/usage"
 	"github.com/cambio-auth/cambio/issuer"
 	"github.com/cambio-auth/cambio/verifier"
 )
 
 // Clients finds the program that calls.
 type Clients interface {
-	// Client returns nil for a client that does not exist. It is never answered
-	// from a cache, so a change that has returned is seen by the next exchange.
+	// Client returns nil for a client that does not exist.
 	Client(ctx context.Context, id string) (*client.Client, error)
 }
 
@@ -25,29 +26,38 @@ var ErrClient = errors.New("client not authenticated")
 // ErrRight refuses a client that may not exchange.
 var ErrRight = errors.New("client may not do this")
 
-// Exchange turns keys into tokens.
-type Exchange struct {
-	clients  Clients
-	verifier *verifier.Verifier
-	issuer   *issuer.Issuer
+// Config makes an Exchange. All fields but Now are required.
+type Config struct {
+	Clients  Clients
+	Verifier *verifier.Verifier
+	Issuer   *issuer.Issuer
+	Usage    *usage.Recorder
+	Now      func() time.Time // zero: time.Now
 }
 
-// New wires the three.
-func New(clients Clients, v *verifier.Verifier, i *issuer.Issuer) *Exchange {
-	return &Exchange{clients, v, i}
+// Exchange turns keys into tokens.
+type Exchange struct {
+	callers  *callers
+	verifier *verifier.Verifier
+	issuer   *issuer.Issuer
+	usage    *usage.Recorder
+}
+
+// New fails if something required is missing.
+func New(cfg Config) (*Exchange, error) {
+	if cfg.Clients == nil || cfg.Verifier == nil || cfg.Issuer == nil || cfg.Usage == nil {
+		return nil, errors.New("exchange: Config is incomplete")
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Exchange{newCallers(cfg.Clients, cfg.Now), cfg.Verifier, cfg.Issuer, cfg.Usage}, nil
 }
 
 // Authenticate returns the client whose secret this is. It fails with
 // ErrClient, or with verifier.ErrUnavailable if the store did not answer.
-func (x *Exchange) Authenticate(ctx context.Context, id string, secret verifier.Secret) (*client.Client, error) {
-	c, err := x.clients.Client(ctx, id)
-	if err != nil {
-		return nil, fmt.Errorf("looking up client: %w: %w", verifier.ErrUnavailable, err)
-	}
-	if !c.Authenticate(secret) {
-		return nil, ErrClient
-	}
-	return c, nil
+func (x *Exchange) Authenticate(ctx context.Context, id string, secret verifier.Secret) (*Caller, error) {
+	return x.callers.authenticate(ctx, id, secret)
 }
 
 // Request is what an authenticated client asks for.
@@ -56,14 +66,29 @@ type Request struct {
 	Keyspace    string               // empty: any of the client's
 	Targets     []string             // audiences and resources, as sent
 	Permissions verifier.Permissions // nil: all there is
-	Unholdable  bool                 // a scope was asked that names nothing
+	Unholdable  bool                 // something was asked that no key can hold
 	Cost        int64                // ≥ 1
 }
 
 // Exchange verifies and charges the key, then signs a token for the grant. It
 // fails with ErrRight, with what Verify fails with, or with
-// issuer.ErrNoSigningKey, which is found out before anything is charged.
-func (x *Exchange) Exchange(ctx context.Context, c *client.Client, req Request) (issuer.Token, verifier.Grant, error) {
+// issuer.ErrNoSigningKey, which is found out before anything is charged. A
+// client that changed since it was authenticated is held against what it is now.
+func (x *Exchange) Exchange(ctx context.Context, c *Caller, req Request) (issuer.Token, verifier.Grant, error) {
+	const tries = 3 // a client that changes faster is not served
+	for range tries {
+		token, grant, err := x.once(ctx, c, req)
+		if !errors.Is(err, verifier.ErrClientChanged) {
+			return token, grant, err
+		}
+		if c, err = x.callers.reread(ctx, c.ID, c.secret); err != nil {
+			return issuer.Token{}, verifier.Grant{}, err
+		}
+	}
+	return issuer.Token{}, verifier.Grant{}, verifier.ErrUnavailable
+}
+
+func (x *Exchange) once(ctx context.Context, c *Caller, req Request) (issuer.Token, verifier.Grant, error) {
 	if !c.Holds(client.TokensExchange) {
 		return issuer.Token{}, verifier.Grant{}, ErrRight
 	}
@@ -80,7 +105,8 @@ func (x *Exchange) Exchange(ctx context.Context, c *client.Client, req Request) 
 		Client:      c.Allowance(),
 	})
 	if err != nil {
-		return issuer.Token{}, verifier.Grant{}, err
+		x.count(c, req, grant, err)
+		return issuer.Token{}, grant, err
 	}
 	token, err := x.issuer.Issue(issuer.Grant{
 		Subject:     subject(grant),
@@ -103,4 +129,21 @@ func subject(g verifier.Grant) string {
 		return g.Owner
 	}
 	return string(g.KeyID)
+}
+
+// count keeps count of a refusal of a known key. What was asked is counted only
+// if the client may ask for it, so that counts stay few.
+func (x *Exchange) count(c *Caller, req Request, about verifier.Grant, refusal error) {
+	if about.KeyID == "" || !errors.Is(refusal, verifier.ErrRefused) {
+		return
+	}
+	n := usage.Count{Key: about.KeyID, Client: c.ID, Outcome: verifier.Reason(refusal)}
+	asked := req.Targets
+	if len(asked) == 0 {
+		asked = c.Audiences
+	}
+	if len(asked) == 1 && slices.Contains(c.Audiences, asked[0]) {
+		n.Audience = asked[0]
+	}
+	x.usage.Refused(n)
 }

@@ -150,30 +150,11 @@ func roundUp(d, unit time.Duration) int64 { return int64((d + unit - 1) / unit) 
 
 func badKey(err error, reasons bool) answer {
 	a := say(http.StatusBadRequest, wire.ErrInvalidRequest, "the subject_token is not a key that can be exchanged")
-	a.reason = reasonOf(err)
+	a.reason = verifier.Reason(err)
 	if reasons {
 		a.body.Reason = a.reason
 	}
 	return a
-}
-
-func reasonOf(err error) string {
-	for _, r := range []struct {
-		err    error
-		reason string
-	}{
-		{verifier.ErrMalformed, wire.ReasonMalformed},
-		{verifier.ErrUnknown, wire.ReasonUnknown},
-		{verifier.ErrWrongKeyspace, wire.ReasonWrongKeyspace},
-		{verifier.ErrRevoked, wire.ReasonRevoked},
-		{verifier.ErrDisabled, wire.ReasonDisabled},
-		{verifier.ErrExpired, wire.ReasonExpired},
-	} {
-		if errors.Is(err, r.err) {
-			return r.reason
-		}
-	}
-	return ""
 }
 
 // write sends the answer. The challenge is on every 401 and only there: on a

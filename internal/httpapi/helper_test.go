@@ -26,6 +26,7 @@ import (
 	"github.com/cambio-auth/cambio/internal/httpapi"
 	"github.com/cambio-auth/cambio/internal/manage"
 	"github.com/cambio-auth/cambio/internal/store/sqlite"
+	"github.com/cambio-auth/cambio/internal/usage"
 	"github.com/cambio-auth/cambio/internal/wire"
 	"github.com/cambio-auth/cambio/issuer"
 	"github.com/cambio-auth/cambio/verifier"
@@ -89,6 +90,7 @@ func (b *lockedBuffer) String() string {
 
 // world is a whole server on a database of its own, whose clock stands still.
 type world struct {
+	counts *usage.Recorder
 	t      *testing.T
 	store  *sqlite.Store
 	manage *manage.Manager
@@ -155,11 +157,22 @@ func (w *world) config(keys verifier.Store) httpapi.Config {
 	}
 	return httpapi.Config{
 		Issuer:   issuerURL,
-		Exchange: exchange.New(w.store, v, iss),
+		Exchange: w.newExchange(v, iss),
 		JWKS:     ring.JWKS,
 		Ready:    w.store.Ping,
 		Log:      slog.New(slog.NewJSONHandler(io.MultiWriter(w.logs, &everything), &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
+}
+
+// newExchange counts refusals in w.counts, which nobody writes.
+func (w *world) newExchange(v *verifier.Verifier, i *issuer.Issuer) *exchange.Exchange {
+	w.t.Helper()
+	w.counts = usage.NewRecorder(usage.RecorderConfig{Store: w.store, Log: slog.New(slog.DiscardHandler)})
+	x, err := exchange.New(exchange.Config{Clients: w.store, Verifier: v, Issuer: i, Usage: w.counts})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return x
 }
 
 // rebuild makes the server again around another exchange.
@@ -316,16 +329,16 @@ func (w *world) want(got reply, code int, oauthError string) {
 }
 
 // storeFunc stands between the verifier and the database.
-type storeFunc func(ctx context.Context, digests []verifier.Digest, decide func(time.Time, []*verifier.Record)) error
+type storeFunc func(ctx context.Context, lookup verifier.Lookup, decide func(time.Time, verifier.Found)) error
 
-func (f storeFunc) Update(ctx context.Context, digests []verifier.Digest, decide func(time.Time, []*verifier.Record)) error {
-	return f(ctx, digests, decide)
+func (f storeFunc) Update(ctx context.Context, lookup verifier.Lookup, decide func(time.Time, verifier.Found)) error {
+	return f(ctx, lookup, decide)
 }
 
 // failing is a store that answers every Update with err.
 func failing(err error) options {
 	return options{store: func(verifier.Store) verifier.Store {
-		return storeFunc(func(context.Context, []verifier.Digest, func(time.Time, []*verifier.Record)) error { return err })
+		return storeFunc(func(context.Context, verifier.Lookup, func(time.Time, verifier.Found)) error { return err })
 	}}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cambio-auth/cambio/internal/client"
+	"github.com/cambio-auth/cambio/internal/exchange"
 	"github.com/cambio-auth/cambio/verifier"
 )
 
@@ -15,9 +16,9 @@ import (
 type call struct {
 	began   time.Time
 	remote  string
-	claimed string         // the client that it says it is
-	client  *client.Client // nil: not authenticated
-	asked   []string       // targets
+	claimed string           // the client that it says it is
+	client  *exchange.Caller // nil: not authenticated
+	asked   []string         // targets
 	grant   verifier.Grant
 	kid     string
 	jti     string
@@ -47,6 +48,9 @@ func (s *Server) logRefused(ctx context.Context, c *call, a answer, err error) {
 		slog.Int("status", a.status),
 		slog.Duration("duration", time.Since(c.began)),
 		slog.String("remote", c.remote),
+	}
+	if c.grant.KeyID != "" {
+		attrs = append(attrs, slog.String("key_id", string(c.grant.KeyID)))
 	}
 	if a.reason != "" {
 		attrs = append(attrs, slog.String("reason", a.reason))

@@ -46,12 +46,12 @@ func TestOneLineForEveryExchange(t *testing.T) {
 
 	w.exchange(form(key))
 	checkLine(t, w.lastLine(), map[string]any{
-		"level": "INFO", "msg": "refused", "client": w.clientID, "audience": orders, "remote": "192.0.2.1",
+		"level": "INFO", "msg": "refused", "key_id": string(id), "client": w.clientID, "audience": orders, "remote": "192.0.2.1",
 		"outcome": "invalid_request", "reason": "spent", "status": 429.0,
 	})
 	w.exchange(form(key, "audience", "https://evil.example.com"))
 	checkLine(t, w.lastLine(), map[string]any{
-		"level": "INFO", "msg": "refused", "client": w.clientID, "remote": "192.0.2.1",
+		"level": "INFO", "msg": "refused", "key_id": string(id), "client": w.clientID, "remote": "192.0.2.1",
 		"outcome": "invalid_target", "status": 400.0,
 	})
 	if n := strings.Count(w.logs.String(), "\n"); n != 3 {

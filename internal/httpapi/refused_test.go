@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cambio-auth/cambio/internal/exchange"
+	"github.com/cambio-auth/cambio/internal/httpapi"
 	"github.com/cambio-auth/cambio/internal/manage"
 	"github.com/cambio-auth/cambio/internal/wire"
 	"github.com/cambio-auth/cambio/issuer"
@@ -205,7 +205,7 @@ func TestWhenWeCannotTell(t *testing.T) {
 			t.Fatal(err)
 		}
 		id, key := w.newKey(manage.NewKey{Remaining: uses(5)})
-		w.rebuild(exchange.New(w.store, v, iss))
+		w.rebuild(w.newExchange(v, iss))
 		got := w.exchange(form(key))
 		w.want(got, 503, "temporarily_unavailable")
 		if got.err.Reason != "unavailable" || w.remaining(id) != 5 {
@@ -216,15 +216,24 @@ func TestWhenWeCannotTell(t *testing.T) {
 
 func TestAPanicIsAPlain500(t *testing.T) {
 	secret := keepSecret("what was panicked with")
+	w := newWorld(t, options{config: func(cfg *httpapi.Config) {
+		cfg.JWKS = func() issuer.JWKS { panic(errors.New(secret)) }
+	}})
+	w.want(w.get(wire.PathJWKS), http.StatusInternalServerError, "server_error")
+	if line := w.lastLine(); line["msg"] != "panicked" || line["stack"] == "" || line["panic"] != "*errors.errorString" {
+		t.Errorf("%v", line)
+	}
+}
+
+func TestAStoreThatPanicsIsAway(t *testing.T) {
+	secret := keepSecret("what a store panicked with")
 	w := newWorld(t, options{store: func(verifier.Store) verifier.Store {
-		return storeFunc(func(context.Context, []verifier.Digest, func(time.Time, []*verifier.Record)) error {
+		return storeFunc(func(context.Context, verifier.Lookup, func(time.Time, verifier.Found)) error {
 			panic(errors.New(secret))
 		})
 	}})
 	_, key := w.newKey(manage.NewKey{})
-	w.want(w.exchange(form(key)), http.StatusInternalServerError, "server_error")
-	if line := w.lastLine(); line["msg"] != "panicked" || line["stack"] == "" || line["panic"] != "*errors.errorString" {
-		t.Errorf("%v", line)
+	for range 2 {
+		w.want(w.exchange(form(key)), http.StatusServiceUnavailable, "temporarily_unavailable")
 	}
-	w.want(w.exchange(form(key)), http.StatusInternalServerError, "server_error") // its slot is free again
 }

@@ -25,10 +25,10 @@ type gate struct{ entered, open chan struct{} }
 func newGate() *gate { return &gate{make(chan struct{}, 100), make(chan struct{})} }
 
 func (g *gate) before(next verifier.Store) verifier.Store {
-	return storeFunc(func(ctx context.Context, digests []verifier.Digest, decide func(time.Time, []*verifier.Record)) error {
+	return storeFunc(func(ctx context.Context, lookup verifier.Lookup, decide func(time.Time, verifier.Found)) error {
 		g.entered <- struct{}{}
 		<-g.open
-		return next.Update(ctx, digests, decide)
+		return next.Update(ctx, lookup, decide)
 	})
 }
 

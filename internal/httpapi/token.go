@@ -64,10 +64,11 @@ func (s *Server) exchangeForm(c echo.Context, call *call) (wire.TokenResponse, e
 	}
 	call.asked = req.Targets
 	tok, grant, err := s.exchange.Exchange(c.Request().Context(), call.client, req)
+	call.grant = grant
 	if err != nil {
 		return wire.TokenResponse{}, err
 	}
-	call.grant, call.kid, call.jti = grant, tok.KID, tok.ID
+	call.kid, call.jti = tok.KID, tok.ID
 	return wire.TokenResponse{
 		AccessToken:     tok.Value,
 		IssuedTokenType: issued,
@@ -98,7 +99,7 @@ func (s *Server) authenticate(c echo.Context, f form, call *call) error {
 }
 
 // mayExchange checks the grant type (RFC 6749 §5.2), then the client's right.
-func mayExchange(f form, c *client.Client) error {
+func mayExchange(f form, c *exchange.Caller) error {
 	switch f.get(wire.FieldGrantType) {
 	case wire.GrantTokenExchange:
 	case "":

@@ -54,6 +54,7 @@ func (m *Manager) CreateClient(ctx context.Context, n NewClient) (client.Client,
 		Permissions: n.Permissions,
 		Secrets:     []verifier.Digest{secret.Digest()},
 		CreatedAt:   m.now().UTC(),
+		Version:     1,
 	}
 	if err := m.store.CreateClient(ctx, c); err != nil {
 		return client.Client{}, verifier.Secret{}, fmt.Errorf("client %s: %w", c.ID, err)

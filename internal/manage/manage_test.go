@@ -242,7 +242,7 @@ func TestCreateClient(t *testing.T) {
 		}
 		want := client.Client{
 			ID: "orders", Rights: []client.Right{client.TokensExchange}, Audiences: []string{"a"},
-			Keyspaces: []string{"default"}, Secrets: []verifier.Digest{secret.Digest()}, CreatedAt: noon,
+			Keyspaces: []string{"default"}, Secrets: []verifier.Digest{secret.Digest()}, CreatedAt: noon, Version: 1,
 		}
 		if diff := cmp.Diff(want, c); diff != "" {
 			t.Error(diff)

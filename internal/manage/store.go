@@ -30,7 +30,7 @@ type KeyStore interface {
 	// their creation.
 	Keys(ctx context.Context, filter KeyFilter) ([]verifier.Record, time.Time, error)
 
-	// ChangeKey lets change alter a key's state, in one transaction with the
+	// ChangeKey lets change alter a key's state, and nothing else, in one transaction with the
 	// row locked; an error from change is returned and alters nothing. Every
 	// exchange that starts after ChangeKey returned sees the change.
 	ChangeKey(ctx context.Context, id verifier.KeyID, change func(now time.Time, key *verifier.Key) error) (verifier.Record, time.Time, error)
@@ -46,12 +46,15 @@ type KeyFilter struct {
 
 // KeyspaceStore keeps keyspaces. The keyspace "default" always exists.
 type KeyspaceStore interface {
-	CreateKeyspace(ctx context.Context, ks verifier.Keyspace) error // ErrExists
+	// CreateKeyspace fails with ErrExists. A keyspace of imported keys changes the
+	// version of every client that may use it.
+	CreateKeyspace(ctx context.Context, ks verifier.Keyspace) error
 	Keyspace(ctx context.Context, name string) (verifier.Keyspace, error)
 	Keyspaces(ctx context.Context) ([]verifier.Keyspace, error) // by name
 }
 
-// ClientStore keeps clients. A client's ImportedKeys is derived on reading.
+// ClientStore keeps clients. A client's ImportedKeys is derived on reading, and
+// its Version is 1 at first.
 type ClientStore interface {
 	CreateClient(ctx context.Context, c client.Client) error       // ErrExists
 	Client(ctx context.Context, id string) (*client.Client, error) // nil: there is none

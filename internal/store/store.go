@@ -1,6 +1,6 @@
 // Package store opens the database that a URL names. What a database must do
-// is declared by those who need it: verifier.Store, issuer.KeyStore and
-// manage.Store.
+// is declared by those who need it: verifier.Store, issuer.KeyStore,
+// manage.Store and usage.Store.
 package store
 
 import (
@@ -8,6 +8,7 @@ import (
 	"io"
 
 	"github.com/cambio-auth/cambio/internal/manage"
+	"github.com/cambio-auth/cambio/internal/usage"
 	"github.com/cambio-auth/cambio/issuer"
 	"github.com/cambio-auth/cambio/verifier"
 )
@@ -17,6 +18,7 @@ type Store interface {
 	verifier.Store
 	issuer.KeyStore
 	manage.Store
+	usage.Store
 	io.Closer
 
 	// Ping reports whether the database answers.

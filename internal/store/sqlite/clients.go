@@ -10,7 +10,7 @@ import (
 
 // A client has one row for each of its secrets, oldest first, and one with a
 // NULL if it has none.
-const selectClients = `SELECT c.id, c.rights, c.audiences, c.keyspaces, c.permissions, c.disabled, c.created_at,
+const selectClients = `SELECT c.id, c.rights, c.audiences, c.keyspaces, c.permissions, c.disabled, c.created_at, c.version,
 		EXISTS (SELECT 1 FROM keyspaces s JOIN json_each(c.keyspaces) may
 			ON may.value IN (s.name, '` + client.AnyKeyspace + `') WHERE s.imported_keys),
 		x.digest
@@ -92,7 +92,7 @@ func scanClient(row scanner) (client.Client, error) {
 	var c client.Client
 	var digest sql.Null[[]byte]
 	err := row.Scan(&c.ID, jsonTo{&c.Rights}, jsonTo{&c.Audiences}, jsonTo{&c.Keyspaces}, jsonTo{&c.Permissions},
-		&c.Disabled, stampTo{&c.CreatedAt}, &c.ImportedKeys, &digest)
+		&c.Disabled, stampTo{&c.CreatedAt}, &c.Version, &c.ImportedKeys, &digest)
 	if err != nil || !digest.Valid {
 		return c, err
 	}

@@ -62,7 +62,7 @@ func TestAFullDiskChargesNothingAndIsSurvived(t *testing.T) {
 	charged := int64(0)
 	var err error
 	for err == nil && charged < 1000 {
-		if err = s.Update(t.Context(), digests, take(1)); err == nil {
+		if err = update(t.Context(), s, digests, take(1)); err == nil {
 			charged++
 		}
 	}
@@ -77,7 +77,7 @@ func TestAFullDiskChargesNothingAndIsSurvived(t *testing.T) {
 	if err := os.Remove(filler); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Update(t.Context(), digests, take(1)); err != nil {
+	if err := update(t.Context(), s, digests, take(1)); err != nil {
 		t.Errorf("after making room: %v", err)
 	}
 	if left := remaining(t, s, 0); left != 999-charged {

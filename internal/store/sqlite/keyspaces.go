@@ -31,6 +31,11 @@ func (s *Store) CreateKeyspace(ctx context.Context, ks verifier.Keyspace) error 
 		_, err := tx.exec(ctx, `INSERT INTO keyspaces VALUES (?, ?, ?, ?, ?, ?, ?)`,
 			ks.Name, ks.Prefix, ks.KeyLifetime, ks.TokenLifetime, ks.PublishMetadata, ks.ImportedKeys,
 			stamp(ks.CreatedAt))
+		if err != nil || !ks.ImportedKeys {
+			return err
+		}
+		// What ImportedKeys of a client says may be another now.
+		_, err = tx.exec(ctx, `UPDATE clients SET version = version + 1`)
 		return err
 	})
 	if err != nil {

@@ -182,7 +182,7 @@ func TestOpenTakesAnEmptyFileAndOddNames(t *testing.T) {
 func TestOpenOfALockedFileEndsWithItsContext(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "cambio.db")
 	s := open(t, path)
-	err := s.Update(t.Context(), nil, func(time.Time, []*verifier.Record) {
+	err := update(t.Context(), s, nil, func(time.Time, []*verifier.Record) {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		defer cancel()
 		_, err := sqlite.Open(ctx, path, sqlite.Options{})
@@ -212,7 +212,7 @@ func TestADatabaseAtItsLargestRefusesAndGoesOn(t *testing.T) {
 	if err == nil || errors.Is(err, verifier.ErrOutcomeUnknown) || !strings.Contains(err.Error(), "full") {
 		t.Errorf("error is %v, want a certain one that says full", err)
 	}
-	if err := s.Update(t.Context(), digests, take(1)); err != nil {
+	if err := update(t.Context(), s, digests, take(1)); err != nil {
 		t.Errorf("a charge, which needs no room: %v", err)
 	}
 	limit(1 << 20)

@@ -92,14 +92,14 @@ func failToCommit(s *sqlite.Store) error {
 	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 1, Max: limit.Max}); err != nil {
 		return err
 	}
-	err := s.Update(context.Background(), digests, take(1))
+	err := update(context.Background(), s, digests, take(1))
 	if !errors.Is(err, verifier.ErrOutcomeUnknown) {
 		return fmt.Errorf("commit that could not write: %w", err)
 	}
 	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
 		return err
 	}
-	return s.Update(context.Background(), digests, take(1))
+	return update(context.Background(), s, digests, take(1))
 }
 
 // child is another process on the database at path.

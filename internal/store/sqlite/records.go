@@ -1,6 +1,8 @@
 package sqlite
 
 import (
+	"fmt"
+
 	"github.com/cambio-auth/cambio/verifier"
 )
 
@@ -21,7 +23,10 @@ func scanRecord(row scanner) (verifier.Record, error) {
 	}
 	dest = append(dest, keyspaceDest(&rec.Keyspace)...)
 	dest = append(dest, budgetDest(rec.Budget)...)
-	return rec, row.Scan(dest...)
+	if err := row.Scan(dest...); err != nil {
+		return rec, fmt.Errorf("%w: %w", verifier.ErrBadRecord, err)
+	}
+	return rec, nil
 }
 
 const budgetColumns = `b.id, b.counted, b.remaining, b.refill_amount, b.refill_interval, b.refill_anchor,

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,10 +23,18 @@ import (
 
 func TestSQLite(t *testing.T) {
 	defer goleak.VerifyNone(t)
-	storetest.Run(t, func(t *testing.T) storetest.Open {
+	storetest.Run(t, func(t *testing.T) storetest.Database {
 		path := filepath.Join(t.TempDir(), "cambio.db")
-		return func(ctx context.Context) (store.Store, error) {
-			return sqlite.Open(ctx, path, sqlite.Options{})
+		var shift atomic.Int64
+		now := func() time.Time { return time.Now().Add(time.Duration(shift.Load())) }
+		return storetest.Database{
+			Open: func(ctx context.Context) (store.Store, error) {
+				return sqlite.Open(ctx, path, sqlite.Options{Now: now})
+			},
+			Shift: func(_ context.Context, by time.Duration) error {
+				shift.Add(int64(by))
+				return nil
+			},
 		}
 	})
 }
@@ -134,7 +143,7 @@ func TestARefusalWritesNothingAndAGrantWrites(t *testing.T) {
 	}
 	before := log()
 	for range 10 {
-		err := s.Update(t.Context(), append(digests, unknown), func(now time.Time, found []*verifier.Record) {
+		err := update(t.Context(), s, append(digests, unknown), func(now time.Time, found []*verifier.Record) {
 			for _, rec := range found {
 				if _, err := verifier.Decide(now, rec, verifier.Request{Cost: 6}); !errors.Is(err, verifier.ErrRefused) {
 					t.Errorf("decided %v", err)
@@ -148,7 +157,7 @@ func TestARefusalWritesNothingAndAGrantWrites(t *testing.T) {
 	if !bytes.Equal(log(), before) {
 		t.Error("a refusal wrote to the log")
 	}
-	if err := s.Update(t.Context(), digests, take(1)); err != nil {
+	if err := update(t.Context(), s, digests, take(1)); err != nil {
 		t.Fatal(err)
 	}
 	if bytes.Equal(log(), before) {
@@ -167,7 +176,7 @@ func TestOfAGroupOnlyTheChangedBudgetsAreWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = s.Update(t.Context(), append(digests, digests[2]), func(_ time.Time, found []*verifier.Record) {
+	err = update(t.Context(), s, append(digests, digests[2]), func(_ time.Time, found []*verifier.Record) {
 		found[1].Budget.Remaining-- // and back: as it was
 		found[1].Budget.Remaining++
 		found[3].Budget.TAT = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -193,7 +202,7 @@ func TestACommitThatFailsForAKnownReasonIsRolledBack(t *testing.T) {
 	if err == nil || errors.Is(err, verifier.ErrOutcomeUnknown) {
 		t.Errorf("error is %v, want one that is certain", err)
 	}
-	if err := s.Update(t.Context(), digests, take(1)); err != nil {
+	if err := update(t.Context(), s, digests, take(1)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -233,7 +242,7 @@ func TestTheClockIsTheOptions(t *testing.T) {
 			t.Errorf("now is %v, want %v", now, noon.UTC())
 		}
 	}
-	if err := s.Update(t.Context(), digests, func(now time.Time, _ []*verifier.Record) { want(now) }); err != nil {
+	if err := update(t.Context(), s, digests, func(now time.Time, _ []*verifier.Record) { want(now) }); err != nil {
 		t.Fatal(err)
 	}
 	_, now, err := s.Key(t.Context(), id(0))
@@ -250,11 +259,16 @@ func BenchmarkUpdate(b *testing.B) {
 		for _, n := range []int{1, 64, 256} {
 			b.Run(fmt.Sprintf("%s/keys=%d", name, n), func(b *testing.B) {
 				for b.Loop() {
-					if err := s.Update(b.Context(), digests[:n], take(uses)); err != nil {
+					if err := update(b.Context(), s, digests[:n], take(uses)); err != nil {
 						b.Fatal(err)
 					}
 				}
 			})
 		}
 	}
+}
+
+// update is an Update of keys alone.
+func update(ctx context.Context, s verifier.Store, digests []verifier.Digest, decide func(time.Time, []*verifier.Record)) error {
+	return s.Update(ctx, verifier.Lookup{Digests: digests}, func(now time.Time, found verifier.Found) { decide(now, found.Records) })
 }

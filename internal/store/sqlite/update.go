@@ -5,8 +5,12 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/cambio-auth/cambio/internal/usage"
 	"github.com/cambio-auth/cambio/verifier"
 )
 
@@ -20,17 +24,22 @@ const updateBudget = `UPDATE budgets SET (id, counted, remaining, refill_amount,
 // Update implements verifier.Store. The write lock of the whole database is the
 // one lock that it takes, before it reads. If decide panics, the transaction is
 // rolled back and the panic goes on.
-func (s *Store) Update(ctx context.Context, digests []verifier.Digest, decide func(now time.Time, found []*verifier.Record)) error {
+func (s *Store) Update(ctx context.Context, lookup verifier.Lookup, decide func(now time.Time, found verifier.Found)) error {
 	err := s.write.do(ctx, func(tx *transaction) error {
-		found, budgets, err := load(ctx, tx, digests)
+		records, budgets, err := load(ctx, tx, lookup.Digests)
 		if err != nil {
 			return fmt.Errorf("loading keys: %w", err)
+		}
+		versions, err := clientVersions(ctx, tx, lookup.Clients)
+		if err != nil {
+			return fmt.Errorf("reading clients: %w", err)
 		}
 		before := make([]verifier.Budget, len(budgets))
 		for i, b := range budgets {
 			before[i] = *b
 		}
-		decide(s.now(), found)
+		now := s.now()
+		decide(now, verifier.Found{Records: records, Clients: versions})
 		for i, b := range budgets {
 			if sameBudget(before[i], *b) {
 				continue
@@ -39,10 +48,52 @@ func (s *Store) Update(ctx context.Context, digests []verifier.Digest, decide fu
 				return fmt.Errorf("writing budget %s: %w", before[i].ID, err)
 			}
 		}
-		return nil
+		return saveUses(ctx, tx, now, records)
 	})
 	if err != nil {
 		return fmt.Errorf("updating keys: %w", err)
+	}
+	return nil
+}
+
+// clientVersions returns the version of each client, zero for one that is not
+// there.
+func clientVersions(ctx context.Context, tx *transaction, ids []string) ([]int64, error) {
+	versions := make([]int64, len(ids))
+	list, err := json.Marshal(ids)
+	if err != nil || len(ids) == 0 {
+		return versions, err
+	}
+	rows, err := tx.query(ctx, `SELECT want.key, c.version FROM json_each(?) want CROSS JOIN clients c ON c.id = want.value`, string(list))
+	if err != nil {
+		return nil, err
+	}
+	type found struct{ place, version int64 }
+	all, err := collect(rows, func(row scanner) (found, error) {
+		var f found
+		return f, row.Scan(&f.place, &f.version)
+	})
+	for _, f := range all {
+		versions[f.place] = f.version
+	}
+	return versions, err
+}
+
+// saveUses adds what decide counted to the hour that it is.
+func saveUses(ctx context.Context, tx *transaction, now time.Time, records []*verifier.Record) error {
+	for i, rec := range records {
+		if rec == nil || slices.Contains(records[:i], rec) {
+			continue
+		}
+		for _, use := range rec.Uses {
+			err := addUsage(ctx, tx, hourOf(now), usage.Count{
+				Key: rec.Key.ID, Client: use.Client, Audience: use.Audience,
+				Outcome: usage.Granted, Requests: use.Grants, Cost: use.Cost,
+			})
+			if err != nil {
+				return fmt.Errorf("counting the use of %s: %w", rec.Key.ID, err)
+			}
+		}
 	}
 	return nil
 }
@@ -98,8 +149,11 @@ func saveBudget(ctx context.Context, tx *transaction, id verifier.BudgetID, b *v
 		return fmt.Errorf("its id was changed to %s", b.ID)
 	}
 	n, err := tx.exec(context.WithoutCancel(ctx), updateBudget, budgetArgs(b)...)
-	if err == nil && n != 1 {
-		err = fmt.Errorf("%d rows written", n)
+	switch {
+	case err != nil && (codeOf(err) == 0 || codeOf(err)&0xff == sqlite3.SQLITE_CONSTRAINT):
+		return fmt.Errorf("%w: %w", verifier.ErrBadRecord, err) // a value that no column takes
+	case err == nil && n != 1:
+		return fmt.Errorf("%d rows written", n)
 	}
 	return err
 }

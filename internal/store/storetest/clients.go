@@ -2,7 +2,9 @@ package storetest
 
 import (
 	"fmt"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/cambio-auth/cambio/internal/client"
 	"github.com/cambio-auth/cambio/internal/manage"
@@ -67,7 +69,7 @@ var clientPromises = []promise{
 		full := client.Client{
 			ID: "orders ☃", Rights: client.Rights(), Audiences: []string{"https://b.example.com", "https://a.example.com"},
 			Keyspaces: []string{"z", "default"}, Permissions: verifier.Permissions{"__proto__": {"x"}, "p": {}},
-			Secrets: []verifier.Digest{{9}, {1}}, Disabled: true, CreatedAt: noon,
+			Secrets: []verifier.Digest{{9}, {1}}, Disabled: true, CreatedAt: noon, Version: 1,
 		}
 		must(t, db.CreateClient(t.Context(), full))
 		got, err := db.again().Client(t.Context(), full.ID)
@@ -75,10 +77,10 @@ var clientPromises = []promise{
 		same(t, got, &full)
 	}},
 	{"a client of zeros comes back as zeros, nil as nil, empty as empty", func(t *testing.T, db *database) {
-		none := client.Client{ID: "nothing"}
+		none := client.Client{ID: "nothing", Version: 1}
 		empty := client.Client{
 			ID: "empty", Rights: []client.Right{}, Audiences: []string{}, Keyspaces: []string{},
-			Permissions: verifier.Permissions{}, CreatedAt: noon,
+			Permissions: verifier.Permissions{}, CreatedAt: noon, Version: 1,
 		}
 		must(t, db.CreateClient(t.Context(), none))
 		must(t, db.CreateClient(t.Context(), empty))
@@ -89,7 +91,7 @@ var clientPromises = []promise{
 	{"clients are listed by id, each with its own secrets", func(t *testing.T, db *database) {
 		var want []client.Client
 		for i := range 3 {
-			c := client.Client{ID: fmt.Sprintf("client%d", i), CreatedAt: noon}
+			c := client.Client{ID: fmt.Sprintf("client%d", i), CreatedAt: noon, Version: 1}
 			for j := range i {
 				c.Secrets = append(c.Secrets, verifier.Digest{byte(9 - j), byte(i)})
 			}
@@ -109,7 +111,7 @@ var clientPromises = []promise{
 		}
 	}},
 	{"a taken client id is ErrExists, and the client keeps its secrets", func(t *testing.T, db *database) {
-		first := client.Client{ID: "orders", Secrets: []verifier.Digest{digest("mine")}}
+		first := client.Client{ID: "orders", Secrets: []verifier.Digest{digest("mine")}, Version: 1}
 		must(t, db.CreateClient(t.Context(), first))
 		thief := client.Client{ID: "orders", Secrets: []verifier.Digest{digest("1"), digest("2")}}
 		wantErr(t, db.CreateClient(t.Context(), thief), manage.ErrExists)
@@ -127,6 +129,17 @@ var clientPromises = []promise{
 		must(t, db.CreateKeyspace(t.Context(), verifier.Keyspace{Name: "old", ImportedKeys: true}))
 		must(t, db.CreateKeyspace(t.Context(), verifier.Keyspace{Name: "later"}))
 		sameImported(t, db, "all", "old")
+	}},
+	{"an Update tells the versions of its clients, zero for one that is not there", func(t *testing.T, db *database) {
+		must(t, db.CreateClient(t.Context(), client.Client{ID: "orders", Keyspaces: []string{"*"}}))
+		same(t, versions(t, db, "nobody", "orders"), []int64{0, 1})
+		must(t, db.again().CreateKeyspace(t.Context(), verifier.Keyspace{Name: "plain"}))
+		same(t, versions(t, db, "orders"), []int64{1})
+		must(t, db.again().CreateKeyspace(t.Context(), verifier.Keyspace{Name: "old", ImportedKeys: true}))
+		same(t, versions(t, db, "orders", "nobody"), []int64{2, 0})
+		c, err := db.Client(t.Context(), "orders")
+		must(t, err)
+		same(t, c.Version, 2)
 	}},
 }
 
@@ -146,4 +159,14 @@ func sameImported(t *testing.T, db *database, want ...string) {
 		}
 	}
 	same(t, listed, want)
+}
+
+// versions are those that an Update finds.
+func versions(t *testing.T, db *database, ids ...string) []int64 {
+	t.Helper()
+	var versions []int64
+	must(t, db.Update(t.Context(), verifier.Lookup{Clients: ids}, func(_ time.Time, found verifier.Found) {
+		versions = slices.Clone(found.Clients)
+	}))
+	return versions
 }

@@ -202,7 +202,7 @@ func roundTrip(t *testing.T, db *database, key verifier.Key, budget verifier.Bud
 	rec, _, err := db.again().Key(t.Context(), key.ID)
 	must(t, err)
 	same(t, rec, want)
-	must(t, db.Update(t.Context(), []verifier.Digest{key.Digest}, func(_ time.Time, found []*verifier.Record) {
+	must(t, update(t.Context(), db, []verifier.Digest{key.Digest}, func(_ time.Time, found []*verifier.Record) {
 		same(t, *found[0], want)
 	}))
 	list, _, err := db.Keys(t.Context(), manage.KeyFilter{Limit: 100})

@@ -77,7 +77,7 @@ var racePromises = []promise{
 		race(t, 40, never, func(i int) error {
 			digests := [2]verifier.Digest{a.Digest, b.Digest}
 			from, to := i%2, 1-i%2
-			return stores[i/2%2].Update(t.Context(), digests[:], func(_ time.Time, found []*verifier.Record) {
+			return update(t.Context(), stores[i/2%2], digests[:], func(_ time.Time, found []*verifier.Record) {
 				if sum := found[0].Budget.Remaining + found[1].Budget.Remaining; sum != 100 {
 					t.Errorf("%d in both, want 100", sum)
 				}
@@ -101,7 +101,7 @@ var racePromises = []promise{
 			if i%2 == 1 {
 				order = reversed
 			}
-			return stores[i%2].Update(t.Context(), order[:], func(_ time.Time, found []*verifier.Record) {
+			return update(t.Context(), stores[i%2], order[:], func(_ time.Time, found []*verifier.Record) {
 				for _, rec := range found {
 					rec.Budget.Remaining--
 				}

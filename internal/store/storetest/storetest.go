@@ -1,8 +1,9 @@
 // Package storetest holds every store to the promises of verifier.Store,
-// issuer.KeyStore and manage.Store. It knows nothing about any database: what is
+// issuer.KeyStore, manage.Store and usage.Store. It knows nothing about any database: what is
 // true of one only is tested beside it.
 //
-// The suite runs in real time, because the clock is the database's.
+// The suite runs in real time, because the clock is the database's; that can
+// only be moved.
 package storetest
 
 import (
@@ -19,16 +20,21 @@ import (
 	"github.com/cambio-auth/cambio/verifier"
 )
 
-// Open opens a store on one database. Every call opens another store on the
-// same database, as another process would. The suite closes them; Close may be
-// called twice.
-type Open func(ctx context.Context) (store.Store, error)
+// Database is an empty database at the newest schema.
+type Database struct {
+	// Open opens a store on it. Every call opens another, as another process
+	// would. The suite closes them; Close may be called twice.
+	Open func(ctx context.Context) (store.Store, error)
 
-// Run runs the suite. fresh makes an empty database, at the newest schema, for
-// one test.
-func Run(t *testing.T, fresh func(t *testing.T) Open) {
+	// Shift moves the clock of the database, for every store on it.
+	Shift func(ctx context.Context, by time.Duration) error
+}
+
+// Run runs the suite. fresh makes a database for one test.
+func Run(t *testing.T, fresh func(t *testing.T) Database) {
 	for _, group := range [][]promise{
-		updatePromises, racePromises, keyPromises, keyspacePromises, clientPromises, signingKeyPromises, lifePromises,
+		updatePromises, racePromises, keyPromises, keyspacePromises, clientPromises, signingKeyPromises,
+		usagePromises, lifePromises,
 	} {
 		for _, p := range group {
 			t.Run(p.says, func(t *testing.T) {
@@ -50,14 +56,14 @@ type promise struct {
 type database struct {
 	store.Store
 	t     *testing.T
-	fresh Open
+	fresh Database
 	made  int
 }
 
 // again opens another store on the same database.
 func (db *database) again() store.Store {
 	db.t.Helper()
-	s, err := db.fresh(db.t.Context())
+	s, err := db.fresh.Open(db.t.Context())
 	if err != nil {
 		db.t.Fatalf("opening the store: %v", err)
 	}
@@ -67,6 +73,14 @@ func (db *database) again() store.Store {
 		}
 	})
 	return s
+}
+
+// shift moves the clock of the database.
+func (db *database) shift(by time.Duration) {
+	db.t.Helper()
+	if err := db.fresh.Shift(db.t.Context(), by); err != nil {
+		db.t.Fatal(err)
+	}
 }
 
 // key stores a key with a budget of its own, five uses unless change says

@@ -27,7 +27,7 @@ var updatePromises = []promise{
 		_, first := db.key(nil)
 		_, second := db.key(nil)
 		digests := []verifier.Digest{second.Digest, digest("nobody"), first.Digest}
-		must(t, db.Update(t.Context(), digests, func(_ time.Time, found []*verifier.Record) {
+		must(t, update(t.Context(), db, digests, func(_ time.Time, found []*verifier.Record) {
 			if len(found) != 3 || found[0].Key.ID != second.ID || found[1] != nil || found[2].Key.ID != first.ID {
 				t.Errorf("found %v", found)
 			}
@@ -36,7 +36,7 @@ var updatePromises = []promise{
 	{"a digest asked for twice has one record", func(t *testing.T, db *database) {
 		_, key := db.key(nil)
 		digests := []verifier.Digest{key.Digest, digest("nobody"), key.Digest, digest("nobody")}
-		must(t, db.Update(t.Context(), digests, func(_ time.Time, found []*verifier.Record) {
+		must(t, update(t.Context(), db, digests, func(_ time.Time, found []*verifier.Record) {
 			if found[0] == nil || found[0] != found[2] {
 				t.Error("two records of one key")
 			}
@@ -49,7 +49,7 @@ var updatePromises = []promise{
 	}},
 	{"no digests at all: decide is called with none found", func(t *testing.T, db *database) {
 		calls := 0
-		must(t, db.Update(t.Context(), nil, func(_ time.Time, found []*verifier.Record) { calls += 1 + len(found) }))
+		must(t, update(t.Context(), db, nil, func(_ time.Time, found []*verifier.Record) { calls += 1 + len(found) }))
 		if calls != 1 {
 			t.Errorf("calls and records: %d, want 1", calls)
 		}
@@ -58,7 +58,7 @@ var updatePromises = []promise{
 		old, key := db.key(nil)
 		successor, next := db.key(func(_ *verifier.Key, b *verifier.Budget) { b.ID = "budget_0001" })
 		digests := []verifier.Digest{key.Digest, next.Digest}
-		must(t, db.Update(t.Context(), digests, func(_ time.Time, found []*verifier.Record) {
+		must(t, update(t.Context(), db, digests, func(_ time.Time, found []*verifier.Record) {
 			if found[0].Budget != found[1].Budget {
 				t.Error("two copies of one budget")
 			}
@@ -84,12 +84,12 @@ var updatePromises = []promise{
 			_, key := db.key(nil)
 			digests[n-1-i] = key.Digest
 		}
-		must(t, db.Update(t.Context(), digests, func(_ time.Time, found []*verifier.Record) {
+		must(t, update(t.Context(), db, digests, func(_ time.Time, found []*verifier.Record) {
 			for i, rec := range found {
 				rec.Budget.Remaining = int64(1000 + i)
 			}
 		}))
-		must(t, db.Update(t.Context(), digests, func(_ time.Time, found []*verifier.Record) {
+		must(t, update(t.Context(), db, digests, func(_ time.Time, found []*verifier.Record) {
 			for i, rec := range found {
 				if rec.Key.Digest != digests[i] || rec.Budget.Remaining != int64(1000+i) {
 					t.Errorf("key %d: %s has %d", i, rec.Key.ID, rec.Budget.Remaining)
@@ -134,7 +134,7 @@ var updatePromises = []promise{
 		_, key := db.key(nil)
 		want := fullBudget(noon)
 		want.ID = "budget_0001"
-		must(t, db.Update(t.Context(), []verifier.Digest{key.Digest}, func(_ time.Time, found []*verifier.Record) {
+		must(t, update(t.Context(), db, []verifier.Digest{key.Digest}, func(_ time.Time, found []*verifier.Record) {
 			*found[0].Budget = want
 		}))
 		rec, _, err := db.again().Key(t.Context(), key.ID)
@@ -145,7 +145,7 @@ var updatePromises = []promise{
 		_, key := db.key(nil)
 		var last time.Time
 		for range 20 {
-			must(t, db.Update(t.Context(), []verifier.Digest{key.Digest}, func(now time.Time, found []*verifier.Record) {
+			must(t, update(t.Context(), db, []verifier.Digest{key.Digest}, func(now time.Time, found []*verifier.Record) {
 				if now.Before(last) || now.Location() != time.UTC || now.IsZero() {
 					t.Errorf("now is %v after %v", now, last)
 				}
@@ -167,7 +167,7 @@ var updatePromises = []promise{
 					t.Error("the panic did not reach the caller")
 				}
 			}()
-			_ = db.Update(t.Context(), []verifier.Digest{key.Digest}, func(_ time.Time, found []*verifier.Record) {
+			_ = update(t.Context(), db, []verifier.Digest{key.Digest}, func(_ time.Time, found []*verifier.Record) {
 				found[0].Budget.Remaining = 0
 				panic("decide")
 			})
@@ -183,7 +183,7 @@ var updatePromises = []promise{
 		gone := make(chan struct{})
 		go func() {
 			defer close(gone)
-			_ = db.Update(context.Background(), []verifier.Digest{key.Digest}, func(_ time.Time, found []*verifier.Record) {
+			_ = update(context.Background(), db, []verifier.Digest{key.Digest}, func(_ time.Time, found []*verifier.Record) {
 				found[0].Budget.Remaining = 0
 				runtime.Goexit()
 			})
@@ -198,7 +198,7 @@ var updatePromises = []promise{
 		_, key := db.key(nil)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		err := db.Update(ctx, []verifier.Digest{key.Digest}, func(time.Time, []*verifier.Record) {
+		err := update(ctx, db, []verifier.Digest{key.Digest}, func(time.Time, []*verifier.Record) {
 			t.Error("decide was called")
 		})
 		wantErr(t, err, context.Canceled)
@@ -210,7 +210,7 @@ var updatePromises = []promise{
 		for i := range 20 {
 			_, key := db.key(nil)
 			ctx, cancel := context.WithCancel(t.Context())
-			err := db.Update(ctx, []verifier.Digest{key.Digest}, func(_ time.Time, found []*verifier.Record) {
+			err := update(ctx, db, []verifier.Digest{key.Digest}, func(_ time.Time, found []*verifier.Record) {
 				found[0].Budget.Remaining--
 				if i%2 == 0 {
 					cancel()
@@ -226,11 +226,11 @@ var updatePromises = []promise{
 		_, key := db.key(nil)
 		for name, waiter := range map[string]verifier.Store{"same store": db.Store, "other store": db.again()} {
 			waited := make(chan error)
-			must(t, db.Update(t.Context(), []verifier.Digest{key.Digest}, func(time.Time, []*verifier.Record) {
+			must(t, update(t.Context(), db, []verifier.Digest{key.Digest}, func(time.Time, []*verifier.Record) {
 				ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 				go func() {
 					defer cancel()
-					waited <- waiter.Update(ctx, []verifier.Digest{key.Digest}, charge(1))
+					waited <- update(ctx, waiter, []verifier.Digest{key.Digest}, charge(1))
 				}()
 				wantErr(t, <-waited, context.DeadlineExceeded)
 			}))
@@ -251,4 +251,9 @@ func toldTruly(t *testing.T, err error, left, charged, untouched int64) {
 	if left != want {
 		t.Error(fmt.Errorf("%d uses left, want %d, after error %w", left, want, err))
 	}
+}
+
+// update is an Update of keys alone.
+func update(ctx context.Context, s verifier.Store, digests []verifier.Digest, decide func(time.Time, []*verifier.Record)) error {
+	return s.Update(ctx, verifier.Lookup{Digests: digests}, func(now time.Time, found verifier.Found) { decide(now, found.Records) })
 }

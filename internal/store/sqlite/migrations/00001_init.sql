@@ -61,7 +61,8 @@ CREATE TABLE clients (
 	keyspaces   TEXT,
 	permissions TEXT,
 	disabled    INTEGER NOT NULL CHECK (disabled IN (0, 1)),
-	created_at  INTEGER
+	created_at  INTEGER,
+	version     INTEGER NOT NULL DEFAULT 1 -- grows with every change
 ) STRICT;
 
 CREATE TABLE client_secrets (
@@ -78,3 +79,32 @@ CREATE TABLE signing_keys (
 	sealed     BLOB NOT NULL,
 	created_at INTEGER
 ) STRICT;
+
+-- Who used what, by the hour (hours since 1970).
+CREATE TABLE usage (
+	key_id   TEXT    NOT NULL REFERENCES keys (id) ON DELETE CASCADE,
+	hour     INTEGER NOT NULL,
+	client   TEXT    NOT NULL,
+	audience TEXT    NOT NULL,
+	outcome  TEXT    NOT NULL,
+	requests INTEGER NOT NULL,
+	cost     INTEGER NOT NULL,
+	PRIMARY KEY (key_id, hour, client, audience, outcome)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX usage_by_hour ON usage (hour);
+
+-- Sums over all keys, of the hours before usage_sums.until.
+CREATE TABLE usage_hourly (
+	hour     INTEGER NOT NULL,
+	keyspace TEXT    NOT NULL,
+	client   TEXT    NOT NULL,
+	audience TEXT    NOT NULL,
+	outcome  TEXT    NOT NULL,
+	requests INTEGER NOT NULL,
+	cost     INTEGER NOT NULL,
+	PRIMARY KEY (hour, keyspace, client, audience, outcome)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE usage_sums (until INTEGER NOT NULL) STRICT;
+INSERT INTO usage_sums (until) VALUES (0);

@@ -1,0 +1,70 @@
+package exchange
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/cambio-auth/cambio/internal/client"
+	"github.com/cambio-auth/cambio/verifier"
+)
+
+// Bounds of what is remembered about clients.
+const (
+	maxClients = 4096
+	recent     = time.Second
+)
+
+// Caller is an authenticated client.
+type Caller struct {
+	*client.Client
+	secret verifier.Secret
+}
+
+// callers remembers clients for a second, so that a busy one is not read for
+// every exchange. That decides nothing by itself: a charge confirms the client's
+// version in its own transaction, and a secret that does not fit what is
+// remembered is held against what is stored.
+type callers struct {
+	store Clients
+	now   func() time.Time
+	seen  *lru.Cache[string, remembered]
+}
+
+type remembered struct {
+	client *client.Client
+	read   time.Time
+}
+
+func newCallers(store Clients, now func() time.Time) *callers {
+	seen, err := lru.New[string, remembered](maxClients)
+	if err != nil {
+		panic(err) // only for a size below one
+	}
+	return &callers{store, now, seen}
+}
+
+// authenticate fails with ErrClient, or with verifier.ErrUnavailable.
+func (k *callers) authenticate(ctx context.Context, id string, secret verifier.Secret) (*Caller, error) {
+	if r, ok := k.seen.Get(id); ok && k.now().Sub(r.read) < recent && r.client.Authenticate(secret) {
+		return &Caller{r.client, secret}, nil
+	}
+	return k.reread(ctx, id, secret)
+}
+
+// reread authenticates against what is stored.
+func (k *callers) reread(ctx context.Context, id string, secret verifier.Secret) (*Caller, error) {
+	read := k.now()
+	c, err := k.store.Client(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("looking up client: %w: %w", verifier.ErrUnavailable, err)
+	}
+	if !c.Authenticate(secret) {
+		k.seen.Remove(id)
+		return nil, ErrClient
+	}
+	k.seen.Add(id, remembered{c, read})
+	return &Caller{c, secret}, nil
+}

@@ -1,0 +1,220 @@
+package exchange_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cambio-auth/cambio/internal/client"
+	"github.com/cambio-auth/cambio/internal/exchange"
+	"github.com/cambio-auth/cambio/internal/manage"
+	"github.com/cambio-auth/cambio/internal/store/sqlite"
+	"github.com/cambio-auth/cambio/internal/usage"
+	"github.com/cambio-auth/cambio/issuer"
+	"github.com/cambio-auth/cambio/verifier"
+)
+
+const orders = "https://orders.example.com"
+
+// house is an exchange on a real store, with a view of how often clients are
+// read, and a clock.
+type house struct {
+	*exchange.Exchange
+	t      *testing.T
+	store  *sqlite.Store
+	manage *manage.Manager
+	secret verifier.Secret // of the client "orders"
+	now    time.Time
+	counts *usage.Recorder
+
+	reads  int
+	change func(*client.Client) // to what is read
+}
+
+// Client implements exchange.Clients.
+func (h *house) Client(ctx context.Context, id string) (*client.Client, error) {
+	h.reads++
+	c, err := h.store.Client(ctx, id)
+	if c != nil && h.change != nil {
+		h.change(c)
+	}
+	return c, err
+}
+
+func newHouse(t *testing.T) *house {
+	t.Helper()
+	h := &house{t: t, now: time.Now()}
+	var err error
+	if h.store, err = sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "cambio.db"), sqlite.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = h.store.Close() })
+	h.manage = manage.New(h.store, nil)
+	if _, h.secret, err = h.manage.CreateClient(t.Context(), manage.NewClient{ID: "orders", Audiences: []string{orders}, Keyspaces: []string{"*"}}); err != nil {
+		t.Fatal(err)
+	}
+	ring, err := issuer.OpenKeyring(t.Context(), issuer.KeyringConfig{Store: h.store, MasterKey: issuer.NewMasterKey()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	iss, err := issuer.New(issuer.Config{Issuer: "https://keys.example.com", Keyring: ring})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := verifier.New(verifier.Config{Store: h.store})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.counts = usage.NewRecorder(usage.RecorderConfig{Store: h.store, Log: slog.New(slog.DiscardHandler)})
+	h.Exchange, err = exchange.New(exchange.Config{Clients: h, Verifier: v, Issuer: iss, Usage: h.counts, Now: func() time.Time { return h.now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func (h *house) newKey(n manage.NewKey) manage.CreatedKey {
+	h.t.Helper()
+	key, err := h.manage.CreateKey(h.t.Context(), n)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return key
+}
+
+func (h *house) authenticate() *exchange.Caller {
+	h.t.Helper()
+	c, err := h.Authenticate(h.t.Context(), "orders", h.secret)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return c
+}
+
+func (h *house) exchange(c *exchange.Caller, key verifier.Secret) error {
+	_, _, err := h.Exchange.Exchange(h.t.Context(), c, exchange.Request{Key: key, Cost: 1})
+	return err
+}
+
+func TestABusyClientIsReadOnceASecond(t *testing.T) {
+	h := newHouse(t)
+	for range 10 {
+		h.authenticate()
+	}
+	if h.reads != 1 {
+		t.Errorf("read %d times within a second", h.reads)
+	}
+	h.now = h.now.Add(time.Second)
+	h.authenticate()
+	if h.reads != 2 {
+		t.Errorf("read %d times, a second later", h.reads)
+	}
+}
+
+func TestWhatIsRememberedRefusesNobody(t *testing.T) {
+	h := newHouse(t)
+	h.authenticate()
+	fresh := verifier.NewSecret("a secret made a moment ago")
+	h.change = func(c *client.Client) { c.Secrets = append(c.Secrets, fresh.Digest()) }
+	if _, err := h.Authenticate(t.Context(), "orders", fresh); err != nil {
+		t.Errorf("a new secret: %v", err)
+	}
+}
+
+func TestAWrongSecretIsRefused(t *testing.T) {
+	h := newHouse(t)
+	h.authenticate()
+	for id, secret := range map[string]verifier.Secret{"orders": verifier.NewSecret("wrong"), "nobody": h.secret} {
+		if _, err := h.Authenticate(t.Context(), id, secret); !errors.Is(err, exchange.ErrClient) {
+			t.Errorf("%s: %v", id, err)
+		}
+	}
+}
+
+func TestAClientThatChangedIsHeldAgainstWhatItIsNow(t *testing.T) {
+	t.Run("it may go on, if it still may", func(t *testing.T) {
+		h := newHouse(t)
+		key := h.newKey(manage.NewKey{})
+		c := h.authenticate()
+		if _, err := h.manage.CreateKeyspace(t.Context(), manage.NewKeyspace{Name: "old", ImportedKeys: true}); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.exchange(c, key.Secret); err != nil || h.reads != 2 {
+			t.Errorf("%v, read %d times", err, h.reads)
+		}
+	})
+	for name, change := range map[string]func(*client.Client){
+		"not if it is disabled":              func(c *client.Client) { c.Disabled = true },
+		"not if its secret was revoked":      func(c *client.Client) { c.Secrets = nil },
+		"not if it lost the right":           func(c *client.Client) { c.Rights = nil },
+		"not if it lost the keyspace":        func(c *client.Client) { c.Keyspaces = nil },
+		"not if it lost the audience":        func(c *client.Client) { c.Audiences = nil },
+		"not if it changes faster than read": func(c *client.Client) { c.Version = 0 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t)
+			five := int64(5)
+			key := h.newKey(manage.NewKey{Remaining: &five})
+			c := h.authenticate()
+			h.change = change
+			// A real change of the version, so that what is remembered is stale.
+			if _, err := h.manage.CreateKeyspace(t.Context(), manage.NewKeyspace{Name: "old", ImportedKeys: true}); err != nil {
+				t.Fatal(err)
+			}
+			if err := h.exchange(c, key.Secret); err == nil {
+				t.Error("exchanged")
+			}
+			if k, err := h.manage.Key(t.Context(), key.Key.ID); err != nil || k.Budget.Remaining != 5 {
+				t.Errorf("%d remaining, %v", k.Budget.Remaining, err)
+			}
+		})
+	}
+}
+
+func TestRefusalsOfKnownKeysAreCounted(t *testing.T) {
+	h := newHouse(t)
+	none := int64(0)
+	spent, good := h.newKey(manage.NewKey{Remaining: &none}), h.newKey(manage.NewKey{})
+	unknown, err := verifier.GenerateKey("ck")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := h.authenticate()
+	_ = h.exchange(c, spent.Secret)
+	_ = h.exchange(c, spent.Secret)
+	_ = h.exchange(c, unknown)
+	_, _, _ = h.Exchange.Exchange(t.Context(), c, exchange.Request{Key: good.Secret, Cost: 1, Targets: []string{"https://evil.example.com"}})
+	if err := h.exchange(c, good.Secret); err != nil {
+		t.Fatal(err)
+	}
+
+	ctx, stop := context.WithCancel(t.Context())
+	var worker sync.WaitGroup
+	worker.Go(func() { h.counts.Run(ctx) })
+	stop()
+	worker.Wait()
+	got, err := h.store.Usage(t.Context(), usage.Query{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []usage.Point{
+		{Client: "orders", Outcome: "audience", Requests: 1},
+		{Client: "orders", Audience: orders, Outcome: usage.Granted, Requests: 1, Cost: 1},
+		{Client: "orders", Audience: orders, Outcome: "spent", Requests: 2},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestAnExchangeNeedsAllItsParts(t *testing.T) {
+	if _, err := exchange.New(exchange.Config{}); err == nil {
+		t.Error("made of nothing")
+	}
+}

@@ -1,0 +1,153 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/cambio-auth/cambio/internal/usage"
+)
+
+// An hour is summed up when it has been over for this long. No transaction
+// lasts until then.
+const settled = 10 * time.Minute
+
+func hourOf(t time.Time) int64 { return t.Unix() / 3600 }
+
+// firstHour is the first hour that does not begin before t.
+func firstHour(t time.Time) int64 { return hourOf(t.Add(time.Hour - 1)) }
+
+// addUsage adds c to the hour; the key must exist.
+func addUsage(ctx context.Context, tx *transaction, hour int64, c usage.Count) error {
+	_, err := tx.exec(context.WithoutCancel(ctx), `INSERT INTO usage (key_id, hour, client, audience, outcome, requests, cost)
+		SELECT id, ?2, ?3, ?4, ?5, ?6, ?7 FROM keys WHERE id = ?1
+		ON CONFLICT DO UPDATE SET requests = requests + excluded.requests, cost = cost + excluded.cost`,
+		c.Key, hour, c.Client, c.Audience, c.Outcome, c.Requests, c.Cost)
+	return err
+}
+
+// AddUsage implements usage.Store.
+func (s *Store) AddUsage(ctx context.Context, counts []usage.Count) error {
+	err := s.write.do(ctx, func(tx *transaction) error {
+		hour := hourOf(s.now())
+		for _, c := range counts {
+			if err := addUsage(ctx, tx, hour, c); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("adding usage: %w", err)
+	}
+	return nil
+}
+
+// RollUp implements usage.Store.
+func (s *Store) RollUp(ctx context.Context) error {
+	err := s.write.do(ctx, func(tx *transaction) error {
+		until := hourOf(s.now().Add(-settled)) // this hour is not over, or not for long
+		if _, err := tx.exec(ctx, `INSERT INTO usage_hourly (hour, keyspace, client, audience, outcome, requests, cost)
+			SELECT u.hour, k.keyspace, u.client, u.audience, u.outcome, sum(u.requests), sum(u.cost)
+			FROM usage u JOIN keys k ON k.id = u.key_id
+			WHERE u.hour >= (SELECT until FROM usage_sums) AND u.hour < ?
+			GROUP BY u.hour, k.keyspace, u.client, u.audience, u.outcome`, until); err != nil {
+			return err
+		}
+		_, err := tx.exec(ctx, `UPDATE usage_sums SET until = ?1 WHERE until < ?1`, until)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("summing up usage: %w", err)
+	}
+	return nil
+}
+
+// Forget implements usage.Store.
+func (s *Store) Forget(ctx context.Context, before time.Time, limit int) (int, error) {
+	var deleted int64
+	err := s.write.do(ctx, func(tx *transaction) error {
+		hour := hourOf(before)
+		var err error
+		deleted, err = tx.exec(ctx, `DELETE FROM usage WHERE (key_id, hour, client, audience, outcome) IN
+			(SELECT key_id, hour, client, audience, outcome FROM usage WHERE hour < ? LIMIT ?)`, hour, limit)
+		if err != nil || deleted > 0 {
+			return err
+		}
+		_, err = tx.exec(ctx, `DELETE FROM usage_hourly WHERE hour < ?`, hour)
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("forgetting usage: %w", err)
+	}
+	return int(deleted), nil
+}
+
+// Usage implements usage.Store. A query for a key or an owner reads their rows;
+// any other reads the sums of hours that are over, and the rows of the rest.
+func (s *Store) Usage(ctx context.Context, q usage.Query) ([]usage.Point, error) {
+	query, args := usageQuery(q)
+	rows, err := s.read.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, fmt.Errorf("reading usage: %w", err)
+	}
+	points, err := collect(rows, func(row scanner) (usage.Point, error) {
+		var p usage.Point
+		var start int64
+		err := row.Scan(&start, &p.Client, &p.Audience, &p.Outcome, &p.Requests, &p.Cost)
+		if q.By != usage.Total {
+			p.Start = time.Unix(start*3600, 0).UTC()
+		}
+		return p, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading usage: %w", err)
+	}
+	return points, nil
+}
+
+func usageQuery(q usage.Query) (string, []any) {
+	var where []string
+	var args []any
+	narrow := func(condition string, value any) {
+		where, args = append(where, condition), append(args, value)
+	}
+	// The parts that name rows of one key or owner come from the rows alone.
+	detail := q.Key != "" || q.Owner != ""
+	if q.Key != "" {
+		narrow("key_id = ?", q.Key)
+	}
+	if q.Owner != "" {
+		narrow("owner = ?", q.Owner)
+	}
+	if q.Keyspace != "" {
+		narrow("keyspace = ?", q.Keyspace)
+	}
+	if q.Client != "" {
+		narrow("client = ?", q.Client)
+	}
+	if q.Audience != "" {
+		narrow("audience = ?", q.Audience)
+	}
+	if !q.From.IsZero() {
+		narrow("hour >= ?", firstHour(q.From))
+	}
+	if !q.To.IsZero() {
+		narrow("hour < ?", firstHour(q.To))
+	}
+	from := `(SELECT u.hour, k.keyspace, u.client, u.audience, u.outcome, u.requests, u.cost, k.owner, k.id AS key_id
+		FROM keys k JOIN usage u ON u.key_id = k.id)`
+	if !detail {
+		from = `(SELECT hour, keyspace, client, audience, outcome, requests, cost FROM usage_hourly
+			UNION ALL
+			SELECT u.hour, k.keyspace, u.client, u.audience, u.outcome, u.requests, u.cost
+			FROM usage u JOIN keys k ON k.id = u.key_id WHERE u.hour >= (SELECT until FROM usage_sums))`
+	}
+	start := map[usage.Step]string{usage.Total: "0", usage.Hour: "hour", usage.Day: "hour / 24 * 24"}[q.By]
+	query := `SELECT ` + start + ` AS start, client, audience, outcome, sum(requests), sum(cost) FROM ` + from
+	if len(where) > 0 {
+		query += ` WHERE ` + strings.Join(where, " AND ")
+	}
+	return query + ` GROUP BY 1, client, audience, outcome ORDER BY 1, client, audience, outcome`, args
+}

@@ -1,0 +1,257 @@
+package verifier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+)
+
+// maxKeys is how many distinct keys a group holds: beyond it, the cost of a
+// statement grows faster than its use.
+const maxKeys = 256
+
+// ErrOverloaded wraps ErrUnavailable: too many requests wait already.
+var ErrOverloaded = fmt.Errorf("%w: too many requests are waiting", ErrUnavailable)
+
+// errUndecided is the answer of a store that broke its promise to call decide.
+var errUndecided = errors.New("the store did not decide")
+
+// ledger turns all that waits into one Update. Whoever arrives while no group is
+// in flight runs a group at once, in its own goroutine, so a lone request waits
+// for nobody; whoever arrives meanwhile forms the next group. There is no timer.
+type ledger struct {
+	store    Store
+	timeout  time.Duration
+	inFlight int // groups at a time, at most
+	queueCap int
+	groupCap int
+
+	mu      sync.Mutex
+	running int
+	queue   []*waiter // first come, first served
+}
+
+// waiter is a request on its way through the ledger.
+type waiter struct {
+	req    Request
+	digest Digest
+	taken  bool // by a group; guarded by ledger.mu
+	done   chan struct{}
+
+	// Written by the group that took it, before done is closed.
+	grant Grant
+	err   error
+}
+
+// charge decides about req in a group with others, and returns when that is
+// durable. A caller may leave until its group starts; then it waits.
+func (l *ledger) charge(ctx context.Context, req Request) (Grant, error) {
+	w := &waiter{req: req, digest: req.Key.Digest(), err: errUndecided, done: make(chan struct{})}
+	lead, err := l.join(w)
+	if err != nil {
+		return Grant{}, err
+	}
+	if lead {
+		l.lead(l.take())
+	}
+	select {
+	case <-w.done:
+	case <-ctx.Done():
+		if l.leave(w) {
+			return Grant{}, ctx.Err()
+		}
+		<-w.done
+	}
+	return w.grant, w.err
+}
+
+// join queues w and reports whether its caller is to run a group.
+func (l *ledger) join(w *waiter) (lead bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.queue) >= l.queueCap {
+		return false, ErrOverloaded
+	}
+	l.queue = append(l.queue, w)
+	if l.running == l.inFlight {
+		return false, nil
+	}
+	l.running++
+	return true, nil
+}
+
+// leave takes w out of the queue, unless a group has taken it.
+func (l *ledger) leave(w *waiter) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if w.taken {
+		return false
+	}
+	l.queue = slices.DeleteFunc(l.queue, func(other *waiter) bool { return other == w })
+	return true
+}
+
+// lead runs a group in its caller's goroutine, and leaves what has arrived
+// since to another.
+func (l *ledger) lead(g *group) {
+	g.run(l.store, l.timeout)
+	if next := l.take(); next != nil {
+		go l.drain(next)
+	}
+}
+
+// drain runs groups until nothing waits.
+func (l *ledger) drain(g *group) {
+	for ; g != nil; g = l.take() {
+		g.run(l.store, l.timeout)
+	}
+}
+
+// take returns the next group, or nil and the place in flight.
+func (l *ledger) take() *group {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.queue) == 0 {
+		l.queue = nil // of no use at rest
+		l.running--
+		return nil
+	}
+	g := newGroup()
+	for len(l.queue) > 0 && len(g.waiters) < l.groupCap && g.add(l.queue[0]) {
+		l.queue[0].taken = true
+		l.queue[0] = nil
+		l.queue = l.queue[1:]
+	}
+	return g
+}
+
+// group is what one Update decides about.
+type group struct {
+	waiters []*waiter
+	lookup  Lookup
+	digests map[Digest]int // place in lookup
+	clients map[string]int
+}
+
+func newGroup() *group {
+	return &group{digests: map[Digest]int{}, clients: map[string]int{}}
+}
+
+// add takes w in, unless it would be one key too many.
+func (g *group) add(w *waiter) bool {
+	if _, known := g.digests[w.digest]; !known {
+		if len(g.digests) == maxKeys {
+			return false
+		}
+		g.digests[w.digest] = len(g.lookup.Digests)
+		g.lookup.Digests = append(g.lookup.Digests, w.digest)
+	}
+	if _, known := g.clients[w.req.Client.ID]; !known {
+		g.clients[w.req.Client.ID] = len(g.lookup.Clients)
+		g.lookup.Clients = append(g.lookup.Clients, w.req.Client.ID)
+	}
+	g.waiters = append(g.waiters, w)
+	return true
+}
+
+// run decides about every waiter and answers it. A group that fails because of
+// one of its keys is run again one key at a time, so that the others do not
+// suffer; nothing of it was committed.
+func (g *group) run(store Store, timeout time.Duration) {
+	err := g.update(store, timeout)
+	if len(g.digests) == 1 || !errors.Is(err, ErrBadRecord) || errors.Is(err, ErrOutcomeUnknown) {
+		g.answer(err)
+		return
+	}
+	for _, one := range g.split() {
+		one.answer(one.update(store, timeout))
+	}
+}
+
+// update is one transaction, on a context of its own: no caller can cut short
+// what others wait for.
+func (g *group) update(store Store, timeout time.Duration) (err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: the store panicked: %s", ErrOutcomeUnknown, panicked(r))
+		}
+	}()
+	return store.Update(ctx, g.lookup, g.decide)
+}
+
+// decide is called by the store, with everything locked. Waiters are served in
+// the order in which they came.
+func (g *group) decide(now time.Time, found Found) {
+	for _, w := range g.waiters {
+		w.grant, w.err = w.decide(now,
+			found.Records[g.digests[w.digest]],
+			found.Clients[g.clients[w.req.Client.ID]])
+	}
+}
+
+// decide decides about one. A panic is the misfortune of this waiter alone, and
+// charges nothing.
+func (w *waiter) decide(now time.Time, rec *Record, clientVersion int64) (grant Grant, err error) {
+	if clientVersion != w.req.Client.Version {
+		return Grant{}, ErrClientChanged
+	}
+	restore := rec.snapshot()
+	defer func() {
+		if r := recover(); r != nil {
+			restore()
+			grant, err = Grant{}, fmt.Errorf("deciding about a key panicked: %s", panicked(r))
+		}
+	}()
+	return Decide(now, rec, w.req)
+}
+
+// answer wakes every waiter, with what was decided if that was committed.
+func (g *group) answer(err error) {
+	for _, w := range g.waiters {
+		w.settle(err)
+		close(w.done)
+	}
+}
+
+// settle replaces what was decided by what can be said of it. Who was refused
+// was not charged, whatever became of the commit.
+func (w *waiter) settle(err error) {
+	switch {
+	case err == nil:
+		return
+	case errors.Is(err, ErrOutcomeUnknown):
+		if w.err != nil && !errors.Is(w.err, errUndecided) {
+			err = fmt.Errorf("%w: %v", ErrUnavailable, err) //nolint:errorlint // for this waiter the outcome is known
+		}
+	default:
+		err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	w.grant, w.err = Grant{}, fmt.Errorf("charging a key: %w", err)
+}
+
+// split returns a group for each key, in order.
+func (g *group) split() []*group {
+	groups := make([]*group, len(g.lookup.Digests))
+	for _, w := range g.waiters {
+		i := g.digests[w.digest]
+		if groups[i] == nil {
+			groups[i] = newGroup()
+		}
+		groups[i].add(w)
+	}
+	return groups
+}
+
+// panicked says what can be said of a panic without telling what it was about.
+func panicked(r any) string {
+	if err, ok := r.(runtime.Error); ok {
+		return err.Error()
+	}
+	return fmt.Sprintf("%T", r)
+}
