@@ -105,7 +105,7 @@ func TestGivenServer(t *testing.T) {
 			name, err := c.clone("v1", things(&runs))
 			must(t, err)
 			conn := open(t, c.url(name))
-			exec(t, conn, "INSERT INTO things VALUES (2)")
+			do(t, conn, "INSERT INTO things VALUES (2)")
 			if n := count(t, c.url(name), "SELECT count(*) FROM things"); n != 2 {
 				t.Errorf("%d rows", n)
 			}

@@ -17,10 +17,10 @@ import (
 // being the beginning of another.
 const pattern = "cambio-pgtest-*.d"
 
-// reaper waits for our end, wakes a postmaster that is paused (the kernel has
-// sent it SIGQUIT), and removes the directory.
+// reaper waits for our end, wakes a server that is paused (the kernel has sent
+// its postmaster SIGQUIT), and removes the directory.
 const reaper = `read -r _
-kill -CONT "$(head -n 1 "$1/data/postmaster.pid")"
+pid=$(head -n 1 "$1/data/postmaster.pid") && kill -CONT "$pid" $(cat "/proc/$pid/task/$pid/children")
 for i in 1 2 3 4 5 6 7 8 9; do rm -rf "$1" && exit; sleep 0.1; done`
 
 // directory is where one server lives. Its lock is ours for as long as we run.
@@ -164,31 +164,43 @@ func discard(path string) {
 }
 
 // removeSegment removes the few bytes of System V shared memory that mark a data
-// directory as in use, and which a server that was killed leaves behind.
+// directory as in use, and which a server that was killed leaves behind. It
+// waits for the last process to let go of them: they would bar a new server.
 func removeSegment(d *directory) error {
 	lines := pidFile(d.path)
 	if len(lines) < 7 {
 		return nil
 	}
 	mark := strings.Fields(lines[6]) // key and id
-	if len(mark) != 2 {
-		return nil
+	var found bool
+	err := eventually("the processes of "+d.path+" to let go of it", func() bool {
+		var attached string
+		attached, found = segment(mark, lines[0])
+		return !found || attached == "0"
+	})
+	if err != nil || !found {
+		return err
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "ipcrm", "-m", mark[1]) //nolint:gosec // a number
+	cmd.SysProcAttr = attributes(d.who)
+	return runBound(cmd)
+}
+
+// segment finds the segment with this key and id that the process pid has made.
+func segment(mark []string, pid string) (attached string, found bool) {
 	table, err := os.ReadFile("/proc/sysvipc/shm")
-	if err != nil {
-		return nil //nolint:nilerr // a kernel without them has none
+	if err != nil || len(mark) != 2 {
+		return "", false // a kernel without them has none
 	}
 	for line := range strings.Lines(string(table)) {
 		// key shmid perms size cpid lpid nattch …
-		if f := strings.Fields(line); len(f) > 6 && f[0] == mark[0] && f[1] == mark[1] && f[4] == lines[0] && f[6] == "0" {
-			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-			defer cancel()
-			cmd := exec.CommandContext(ctx, "ipcrm", "-m", mark[1]) //nolint:gosec // a number
-			cmd.SysProcAttr = attributes(d.who)
-			return runBound(cmd)
+		if f := strings.Fields(line); len(f) > 6 && f[0] == mark[0] && f[1] == mark[1] && f[4] == pid {
+			return f[6], true
 		}
 	}
-	return nil
+	return "", false
 }
 
 // pidFile is the server's own note: its process in line 1, its segment in line

@@ -46,14 +46,16 @@ import (
 
 // cluster is the server on which the databases of this process live.
 type cluster struct {
-	server *Server   // nil: a given one
-	held   *pgx.Conn // to a given one: marks our databases as in use
+	server *Server // nil: a given one
 	given  string
 	prefix string // of the names of our databases
 	count  atomic.Int64
 
-	mu        sync.Mutex
-	templates map[string]*template
+	templating sync.Mutex
+	templates  map[string]*template
+
+	commanding sync.Mutex
+	held       *pgx.Conn // commands come one at a time, over one connection
 }
 
 type template struct {
@@ -96,13 +98,18 @@ func Database(t testing.TB, version string, migrate func(ctx context.Context, ur
 // openCluster starts a server, unless one is given by its URL.
 func openCluster(given string) (*cluster, error) {
 	c := &cluster{given: given, prefix: "cambio_pgtest_" + strings.ToLower(rand.Text()[:12]), templates: map[string]*template{}}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
 	if given != "" {
-		return c, c.enter()
+		return c, c.enter(ctx)
 	}
 	var err error
 	c.server, err = newServer(Options{Conf: map[string]string{"autovacuum": "off"}})
 	if err == nil {
 		err = c.server.boot(c.server.initdb)
+	}
+	if err == nil {
+		err = c.enter(ctx)
 	}
 	if err != nil && c.server != nil {
 		err = errors.Join(err, c.server.discard())
@@ -110,15 +117,17 @@ func openCluster(given string) (*cluster, error) {
 	return c, err
 }
 
-// enter takes a lock, for as long as we run, that says our databases are in use,
-// and drops those of test processes that no longer hold theirs.
-func (c *cluster) enter() error {
+// enter connects. On a given server it takes a lock, for as long as we run, that
+// says our databases are in use, and drops those of test processes that no
+// longer hold theirs.
+func (c *cluster) enter(ctx context.Context) (err error) {
+	if c.server != nil {
+		c.held, err = pgx.Connect(ctx, c.url("postgres"))
+		return err
+	}
 	if u, err := url.Parse(c.given); err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
 		return errors.New("PGTEST_DATABASE_URL is not of the form postgres://user:password@host:port/database")
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	var err error
 	if c.held, err = pgx.Connect(ctx, c.given); err != nil {
 		return fmt.Errorf("PGTEST_DATABASE_URL: %w", err)
 	}
@@ -160,12 +169,19 @@ func (c *cluster) url(dbname string) string {
 	return u.String()
 }
 
-// exec runs statements outside a transaction, on the server's own database.
-func (c *cluster) exec(statements ...string) error {
-	if c.server != nil {
-		return c.server.exec(statements...)
+// exec runs a statement outside a transaction, on the server's own database.
+func (c *cluster) exec(sql string) error {
+	c.commanding.Lock()
+	defer c.commanding.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if c.held == nil || c.held.IsClosed() {
+		if err := c.enter(ctx); err != nil {
+			return err
+		}
 	}
-	return connect(c.given, execute(statements))
+	_, err := c.held.Exec(ctx, sql)
+	return err
 }
 
 // next names another database.
@@ -178,13 +194,13 @@ func (c *cluster) clone(version string, migrate func(context.Context, string) er
 	if migrate == nil {
 		return name, c.exec("CREATE DATABASE " + name)
 	}
-	c.mu.Lock()
+	c.templating.Lock()
 	tmpl := c.templates[version]
 	if tmpl == nil {
 		tmpl = &template{name: c.next()}
 		c.templates[version] = tmpl
 	}
-	c.mu.Unlock()
+	c.templating.Unlock()
 	tmpl.once.Do(func() {
 		tmpl.err = errors.New("migrate has ended its test") // by t.Fatal, which nobody can catch
 		tmpl.err = c.fill(tmpl.name, migrate)

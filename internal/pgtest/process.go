@@ -141,7 +141,7 @@ func stat(pid int) (state byte, own, waited time.Duration) {
 
 // eventually polls until ok; its bound is for a machine that hangs.
 func eventually(what string, ok func() bool) error {
-	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(3 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			return fmt.Errorf("waited a minute for %s", what)
 		}

@@ -115,16 +115,6 @@ func (s *Server) boot(create func(context.Context) error) error {
 	return s.launch()
 }
 
-func (s *Server) initdb(ctx context.Context) error {
-	err := runBound(s.bin.command(ctx, s.dir.who, s.dir.data(), "initdb",
-		"-D", s.dir.data(), "-U", "postgres", "-E", "UTF8", "--locale=C",
-		"--auth-local=trust", "--auth-host=scram-sha-256", "--no-sync", "--wal-segsize=4"))
-	if err != nil {
-		return err
-	}
-	return s.configure(s.settings())
-}
-
 // settings are small and fast: several test processes run a server at a time.
 func (s *Server) settings() map[string]string {
 	conf := map[string]string{

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -16,9 +15,9 @@ func TestServerThatIsKilled(t *testing.T) {
 	s := Start(t, Options{Durable: true, TCP: true})
 	url := s.URL("postgres")
 	conn := open(t, url)
-	exec(t, conn, "CREATE TABLE things (id int)")
+	do(t, conn, "CREATE TABLE things (id int)")
 	for round := range 3 {
-		exec(t, conn, fmt.Sprint("INSERT INTO things VALUES (", round, ")"))
+		do(t, conn, fmt.Sprint("INSERT INTO things VALUES (", round, ")"))
 		before := s.CPU()
 		s.Kill()
 
@@ -41,7 +40,9 @@ func TestServerThatIsKilled(t *testing.T) {
 
 func TestServerThatCrashesByItself(t *testing.T) {
 	s := Start(t, Options{})
-	must(t, syscall.Kill(s.PID(), syscall.SIGKILL)) // its children live on for a while
+	postmaster, err := os.FindProcess(s.PID())
+	must(t, err)
+	must(t, postmaster.Kill()) // its children live on for a while
 	until(t, "its end", func() bool { return s.PID() == 0 })
 	s.Restart(t)
 	if n := count(t, s.URL("postgres"), "SELECT 1"); n != 1 {
@@ -52,7 +53,7 @@ func TestServerThatCrashesByItself(t *testing.T) {
 func TestServerThatIsStopped(t *testing.T) {
 	s := Start(t, Options{Durable: true})
 	conn := open(t, s.URL("postgres"))
-	exec(t, conn, "CREATE TABLE things (id int)")
+	do(t, conn, "CREATE TABLE things (id int)")
 	s.Pause()
 	s.Stop() // wakes it first
 	if s.PID() != 0 {
@@ -142,7 +143,7 @@ func TestServerCountsWhatItsSessionsCompute(t *testing.T) {
 	conn := open(t, s.URL("postgres"))
 	start := s.CPU()
 	until(t, "a running session to be counted", func() bool {
-		exec(t, conn, "SELECT count(*) FROM generate_series(1, 300000)")
+		do(t, conn, "SELECT count(*) FROM generate_series(1, 300000)")
 		return s.CPU() >= start+50*time.Millisecond
 	})
 	used := s.CPU()

@@ -47,7 +47,10 @@ func (s *Server) copyOf(ctx context.Context, primary *Server) error {
 	if err != nil {
 		return err
 	}
-	return s.configure(map[string]string{"synchronous_standby_names": ""}) // once promoted, it waits for nobody
+	return s.configure(map[string]string{
+		"synchronous_standby_names":   "",      // once promoted, it waits for nobody
+		"wal_retrieve_retry_interval": "100ms", // how long it may take to see that it is promoted
+	})
 }
 
 // await returns when name streams from s and, if so asked, when no commit can

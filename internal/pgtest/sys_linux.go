@@ -80,6 +80,9 @@ func free(dir string) uint64 {
 	return st.Bavail * uint64(st.Bsize)
 }
 
+// flush returns when all that was written is on its disk.
+func flush() { syscall.Sync() }
+
 func ownedByUs(info fs.FileInfo) bool {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	return ok && int(st.Uid) == os.Geteuid()

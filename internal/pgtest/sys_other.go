@@ -27,5 +27,6 @@ func detached() *syscall.SysProcAttr           { return nil }
 func serverAccount() (*account, error)         { return nil, errNotLinux }
 func lock(*os.File, bool) (bool, error)        { return false, errNotLinux }
 func free(string) uint64                       { return 0 }
+func flush()                                   {}
 func ownedByUs(fs.FileInfo) bool               { return false }
 func reservePort() (int, *os.File, error)      { return 0, nil, errNotLinux }
