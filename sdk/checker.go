@@ -61,11 +61,11 @@ func (c CheckerConfig) validate() error {
 	}
 	for _, alg := range c.Algorithms {
 		if alg != EdDSA && alg != ES256 && alg != RS256 {
-			errs = append(errs, fmt.Errorf("Algorithms: %q is not one of EdDSA, ES256, RS256", alg))
+			errs = append(errs, fmt.Errorf("algorithm %q is not one of EdDSA, ES256, RS256", alg))
 		}
 	}
 	if c.Leeway > 5*time.Minute {
-		errs = append(errs, errors.New("Leeway is over 5 minutes"))
+		errs = append(errs, errors.New("leeway is over 5 minutes"))
 	}
 	if c.MaxStale > 24*time.Hour {
 		errs = append(errs, errors.New("MaxStale is over 24 hours"))

@@ -160,7 +160,7 @@ func TestAFetchThatHangsEndsAfterThreeSecondsAndTheNextCallerIsServed(t *testing
 }
 
 func TestNoMoreThan256CallersWaitForAFetch(t *testing.T) {
-	inVirtualTime(t, func(t *testing.T, iss *sdktest.Issuer, w *wire, checker *sdk.Checker) {
+	inVirtualTime(t, func(t *testing.T, iss *sdktest.Issuer, _ *wire, checker *sdk.Checker) {
 		wantAccepted(t, checker.Ready(t.Context()))
 		turned := 0
 		for _, err := range together(300, func(i int) error { return check(t, checker, forgedKid(iss, i)) }) {

@@ -189,7 +189,7 @@ func (g *grants) accept(ctx context.Context, raw, keyspace string) (*verified, e
 	case errors.Is(err, ErrUnavailable):
 		return nil, &UnavailableError{cause: err, charged: true}
 	case err != nil:
-		return nil, &UnavailableError{cause: fmt.Errorf("the issuer's token is not acceptable: %v", err), charged: true}
+		return nil, &UnavailableError{cause: fmt.Errorf("the issuer's token is not acceptable: %v", err), charged: true} //nolint:errorlint // the token was refused, not the key
 	case keyspace != "" && v.keyspace != keyspace:
 		return nil, &UnavailableError{cause: errors.New("the issuer's token is for another keyspace"), charged: true}
 	}

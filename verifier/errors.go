@@ -59,8 +59,8 @@ var (
 // or written as it stands.
 var ErrBadRecord = errors.New("stored record is damaged")
 
-// ErrClientChanged: the client is another than when it was read. Nothing was
-// charged; read it again, and decide anew whether it may call.
+// ErrClientChanged means that the client is another than when it was read.
+// Nothing was charged; read it again, and decide anew whether it may call.
 var ErrClientChanged = errors.New("client changed meanwhile")
 
 // ErrBadRequest marks a request that no key could satisfy: a cost below one,

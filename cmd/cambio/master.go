@@ -85,7 +85,7 @@ func readMasterKey(path string) (issuer.MasterKey, error) {
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {
 		return issuer.MasterKey{}, fmt.Errorf("its mode is %04o, so others may read it; chmod 600 it", mode)
 	}
-	text, err := os.ReadFile(path) //nolint:gosec // the operator names the file
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return issuer.MasterKey{}, err
 	}
@@ -95,7 +95,7 @@ func readMasterKey(path string) (issuer.MasterKey, error) {
 // writeMasterKey never overwrites: the keys in a store open with one master key
 // only. What it returned nil for is on the disk.
 func writeMasterKey(path string, key issuer.MasterKey) error {
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the operator names the file
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func writeMasterKey(path string, key issuer.MasterKey) error {
 
 // syncDir makes the names in dir durable.
 func syncDir(dir string) error {
-	d, err := os.Open(dir) //nolint:gosec // beside a file that the operator names
+	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}

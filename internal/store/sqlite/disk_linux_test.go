@@ -41,7 +41,7 @@ func TestOpenSaysThatItMayNotWrite(t *testing.T) {
 			if err := errors.Join(errs...); err != nil {
 				t.Fatal(err)
 			}
-			defer os.Chmod(dir, 0o777) //nolint:errcheck // so that it can be removed
+			defer os.Chmod(dir, 0o777)
 			wantMessage(t, start(t, "open", path, asNobody).run(), path, "must be writable by this user")
 		})
 	}
@@ -52,7 +52,7 @@ func TestAFullDiskChargesNothingAndIsSurvived(t *testing.T) {
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=512k"); err != nil {
 		t.Skipf("mounting a small disk needs root: %v", err)
 	}
-	defer syscall.Unmount(dir, syscall.MNT_DETACH) //nolint:errcheck // nothing left to do
+	defer syscall.Unmount(dir, syscall.MNT_DETACH)
 	path, filler := filepath.Join(dir, "cambio.db"), filepath.Join(dir, "filler")
 	s := open(t, path)
 	digests := addKeys(t, s, 1, 1000)

@@ -25,7 +25,7 @@ func (s *Store) Connections(ctx context.Context, f func(*sql.Conn) error) error 
 		if connErr != nil {
 			return connErr
 		}
-		defer conn.Close() //nolint:revive // all at once, so that they are different ones
+		defer conn.Close()
 		err = errors.Join(err, f(conn))
 	}
 	return err

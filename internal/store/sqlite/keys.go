@@ -63,7 +63,7 @@ func (s *Store) Keys(ctx context.Context, filter manage.KeyFilter) ([]verifier.R
 	if filter.Owner != "" {
 		where, args = append(where, `k.owner = ?`), append(args, filter.Owner)
 	}
-	query := `SELECT ` + recordColumns + ` FROM keys k` + recordJoins +
+	query := `SELECT ` + recordColumns + ` FROM keys k` + recordJoins + //nolint:gosec // of constants
 		` WHERE ` + strings.Join(where, ` AND `) + ` ORDER BY k.id LIMIT ?`
 	rows, err := s.read.QueryContext(ctx, query, append(args, filter.Limit)...)
 	if err != nil {

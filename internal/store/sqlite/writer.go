@@ -165,7 +165,7 @@ func (w *writer) prepared(ctx context.Context, query string) (*sql.Stmt, error) 
 }
 
 func (w *writer) exec(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	stmt, err := w.prepared(ctx, query)
+	stmt, err := w.prepared(ctx, query) //nolint:sqlclosecheck // kept until disconnect
 	if err != nil {
 		return nil, err
 	}
@@ -184,7 +184,7 @@ func (tx *transaction) exec(ctx context.Context, query string, args ...any) (int
 }
 
 func (tx *transaction) query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	stmt, err := tx.w.prepared(ctx, query)
+	stmt, err := tx.w.prepared(ctx, query) //nolint:sqlclosecheck // kept until disconnect
 	if err != nil {
 		return nil, err
 	}

@@ -151,7 +151,7 @@ func digest(s string) verifier.Digest { return sha256.Sum256([]byte(s)) }
 func same[T any](t *testing.T, got, want T) {
 	t.Helper()
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(verifier.Interval{}),
-		cmp.Comparer(func(a, b time.Time) bool { return a == b })); diff != "" {
+		cmp.Comparer(func(a, b time.Time) bool { return a == b })); diff != "" { //nolint:staticcheck // also the zone
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
