@@ -65,7 +65,7 @@ func (c CheckerConfig) validate() error {
 		}
 	}
 	if c.Leeway > 5*time.Minute {
-		errs = append(errs, errors.New("leeway is over 5 minutes"))
+		errs = append(errs, errors.New("the Leeway is over 5 minutes"))
 	}
 	if c.MaxStale > 24*time.Hour {
 		errs = append(errs, errors.New("MaxStale is over 24 hours"))
