@@ -56,6 +56,7 @@ func cmdReady(ts *testscript.TestScript, _ bool, args []string) {
 	})
 	ts.Setenv("PUBLIC", "http://"+line.Listen)
 	ts.Setenv("OPS", "http://"+line.Ops)
+	ts.Setenv("CAMBIO_HEALTH", line.Ops) // for cambio health
 	until(ts, "/readyz says yes", func() bool {
 		status, _ := get("http://"+line.Ops+"/readyz", "")
 		return status == http.StatusOK

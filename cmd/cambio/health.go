@@ -1,0 +1,43 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+type healthCmd struct {
+	OpsListen string `placeholder:"ADDR" env:"CAMBIO_OPS_LISTEN" default:"127.0.0.1:9090" help:"Where the server's health is served. Default: 127.0.0.1:9090."`
+}
+
+func (*healthCmd) Help() string {
+	return `Asks a running server whether it is ready, and exits with 0 if it is, else with 1. For containers, which have no curl.
+
+Example:
+
+    cambio health && echo ready`
+}
+
+var errNotReady = errors.New("not ready")
+
+func (c *healthCmd) Run(ctx context.Context, p process) error {
+	const patience = 4 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+c.OpsListen+"/readyz", nil)
+	if err != nil {
+		return &usageError{fmt.Errorf("CAMBIO_OPS_LISTEN: %w", err)}
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errNotReady, err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%w: the server answers %s", errNotReady, resp.Status)
+	}
+	_, err = fmt.Fprintln(p.stdout, "ready")
+	return err
+}
