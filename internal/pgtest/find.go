@@ -67,7 +67,7 @@ func (p places) find(ctx context.Context) (string, error) {
 	}
 	path := filepath.SplitList(p.path)
 	for _, dir := range path {
-		out, err := exec.CommandContext(ctx, filepath.Join(dir, "pg_config"), "--bindir").Output()
+		out, err := exec.CommandContext(ctx, filepath.Join(dir, "pg_config"), "--bindir").Output() //nolint:gosec // PATH is trusted to run programs
 		if bin := strings.TrimSpace(string(out)); err == nil && complete(bin) {
 			return bin, nil
 		}

@@ -148,6 +148,45 @@ esac`)
 	}
 }
 
+func TestInstallPackage(t *testing.T) {
+	for name, tt := range map[string]struct{ before, want string }{
+		"makes no cluster of Debian's own": {"", "create_main_cluster = false\n"},
+		"respects what is configured":      {"ssl = off\n", "ssl = off\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			made := tree{t, t.TempDir()}
+			made.program("bin/apt-get", `echo "$DEBIAN_FRONTEND $@" >>`+made.root+`/calls
+case "$*" in *install*)
+	mkdir -p `+made.root+`/debian/15/bin && cd `+made.root+`/debian/15/bin
+	touch postgres initdb && chmod +x postgres initdb ;;
+esac`)
+			t.Setenv("PATH", made.root+"/bin:"+os.Getenv("PATH"))
+			conf := made.root + "/etc/createcluster.conf"
+			if tt.before != "" {
+				must(t, os.Mkdir(filepath.Dir(conf), 0o700))
+				must(t, os.WriteFile(conf, []byte(tt.before), 0o600))
+			}
+			for range 2 { // the second time it is there
+				bin, err := installPackage(t.Context(), conf, made.root+"/debian")
+				must(t, err)
+				if bin.dir != made.root+"/debian/15/bin" {
+					t.Errorf("installed to %+v", bin)
+				}
+			}
+			got, err := os.ReadFile(conf)
+			must(t, err)
+			if string(got) != tt.want {
+				t.Errorf("configured %q", got)
+			}
+			calls, err := os.ReadFile(made.root + "/calls")
+			must(t, err)
+			if n := strings.Count(string(calls), "noninteractive "); n != 2 {
+				t.Errorf("apt-get was called with\n%s", calls)
+			}
+		})
+	}
+}
+
 func TestExtractSaysWhatAptSaid(t *testing.T) {
 	made := tree{t, t.TempDir()}
 	made.program("bin/apt-get", "echo E: no network; exit 100")

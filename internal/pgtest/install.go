@@ -19,7 +19,7 @@ func install(ctx context.Context) (binaries, error) {
 		return binaries{}, err
 	}
 	if os.Geteuid() == 0 {
-		return installPackage(ctx)
+		return installPackage(ctx, createCluster, systemPlaces().debian)
 	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -28,17 +28,18 @@ func install(ctx context.Context) (binaries, error) {
 	return extract(ctx, filepath.Join(cache, "cambio-pgtest"))
 }
 
-// installPackage is for root. Test processes that start together wait for the first.
-func installPackage(ctx context.Context) (bin binaries, err error) {
-	if err := os.MkdirAll(filepath.Dir(createCluster), 0o755); err != nil { //nolint:gosec // as the package has it
+// installPackage is for root: the server will be below debian. What the file
+// confPath says, if it says anything, stays. Test processes that start together wait for the first.
+func installPackage(ctx context.Context, confPath, debian string) (bin binaries, err error) {
+	if err := os.MkdirAll(filepath.Dir(confPath), 0o755); err != nil { //nolint:gosec // as the package has it
 		return bin, err
 	}
-	conf, err := lockedFile(createCluster)
+	conf, err := lockedFile(confPath)
 	if err != nil {
 		return bin, err
 	}
 	defer func() { err = errors.Join(err, conf.Close()) }()
-	if dir := newest(systemPlaces().debian); dir != "" {
+	if dir := newest(debian); dir != "" {
 		return binaries{dir: dir}, nil
 	}
 	if size, err := conf.Seek(0, io.SeekEnd); err != nil {
@@ -54,7 +55,7 @@ func installPackage(ctx context.Context) (bin binaries, err error) {
 	if _, err := apt(ctx, "", "install", "-y", "--no-install-recommends", "-o", "Dpkg::Options::=--force-confold", "postgresql"); err != nil {
 		return bin, err
 	}
-	if bin.dir = newest(systemPlaces().debian); bin.dir == "" {
+	if bin.dir = newest(debian); bin.dir == "" {
 		return bin, errors.New("the package postgresql has no server")
 	}
 	return bin, nil
@@ -88,14 +89,16 @@ func extract(ctx context.Context, cache string) (bin binaries, err error) {
 	return bin, nil
 }
 
-func download(ctx context.Context, cache, root string) error {
-	debs := filepath.Join(cache, "debs")
-	for _, dir := range []string{debs, filepath.Join(cache, "lists/partial"), filepath.Join(cache, "archives/partial")} {
+func download(ctx context.Context, cache, root string) (err error) {
+	own := filepath.Join(cache, "apt")
+	defer func() { err = errors.Join(err, os.RemoveAll(own)) }()
+	debs, lists := filepath.Join(own, "debs"), filepath.Join(own, "lists")
+	for _, dir := range []string{debs, filepath.Join(lists, "partial"), filepath.Join(own, "archives/partial")} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}
 	}
-	private := []string{"-o", "Dir::State::Lists=" + filepath.Join(cache, "lists"), "-o", "Dir::Cache=" + cache}
+	private := []string{"-o", "Dir::State::Lists=" + lists, "-o", "Dir::Cache=" + own}
 	if _, err := apt(ctx, debs, append(private, "update")...); err != nil {
 		return err
 	}
@@ -112,7 +115,7 @@ func download(ctx context.Context, cache, root string) error {
 			return err
 		}
 	}
-	return errors.Join(err, os.RemoveAll(debs))
+	return err
 }
 
 // planned are the packages that apt-get --simulate would install.

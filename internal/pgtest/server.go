@@ -156,7 +156,7 @@ func (s *Server) launch() error {
 	if err != nil {
 		return err
 	}
-	defer log.Close() //nolint:errcheck // the server writes to its own copy
+	defer log.Close() // the server writes to its own copy
 	listen := ""
 	if s.opts.TCP {
 		listen = "127.0.0.1"
