@@ -45,7 +45,7 @@ func (b Budget) spend(now time.Time, cost int64) (Budget, error) {
 	if cost > b.Remaining {
 		spent := &SpentError{At: now}
 		if b.Refill.Amount >= cost {
-			spent.RefillAt = b.Refill.Interval.after(b.Refill.Anchor, now)
+			spent.RefillAt = b.RefillAt(now)
 		}
 		return Budget{}, spent
 	}
@@ -63,6 +63,15 @@ func (b Budget) At(now time.Time) Budget {
 		b.Remaining, b.Refilled = b.Refill.Amount, start
 	}
 	return b
+}
+
+// RefillAt returns when the next refill comes, seen from now, or the zero time if
+// none ever does.
+func (b Budget) RefillAt(now time.Time) time.Time {
+	if !b.Counted || b.Refill == (Refill{}) {
+		return time.Time{}
+	}
+	return b.Refill.Interval.after(b.Refill.Anchor, now)
 }
 
 // StartedAt returns b as new at now: the period that now is in counts as

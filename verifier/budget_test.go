@@ -116,6 +116,14 @@ func TestRefill(t *testing.T) {
 		}
 	})
 
+	t.Run("never comes to a key without one", func(t *testing.T) {
+		for _, b := range []verifier.Budget{{}, {Counted: true}, {Refill: hourly}} {
+			if at := b.RefillAt(noon); !at.IsZero() {
+				t.Errorf("%+v: %v", b, at)
+			}
+		}
+	})
+
 	calendar := map[string]struct {
 		interval  verifier.Interval
 		now, next time.Time

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -66,27 +65,5 @@ func TestMistakesAreNamedByTheirFlags(t *testing.T) {
 	}
 	if flagsFor(nil, names) != nil {
 		t.Error("no mistake became one")
-	}
-}
-
-func TestNextRefill(t *testing.T) {
-	noon := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
-	for name, tt := range map[string]struct {
-		interval verifier.Interval
-		want     time.Time
-	}{
-		"a day's is at midnight":              {verifier.Daily, time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)},
-		"a month's is on the first":           {verifier.Monthly, time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)},
-		"a period's is one period further on": {verifier.Every(90 * time.Minute), noon.Add(90 * time.Minute)},
-	} {
-		t.Run(name, func(t *testing.T) {
-			b := verifier.Budget{Counted: true, Refill: verifier.Refill{Amount: 1, Interval: tt.interval, Anchor: noon}}
-			if got := nextRefill(b.StartedAt(noon)); !got.Equal(tt.want) {
-				t.Errorf("next refill at %s, want %s", got, tt.want)
-			}
-		})
-	}
-	if !nextRefill(verifier.Budget{Counted: true}).IsZero() {
-		t.Error("a budget without a refill has a next one")
 	}
 }

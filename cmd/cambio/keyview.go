@@ -44,7 +44,7 @@ func viewKey(v manage.KeyView) keyJSON {
 		CreatedAt:   instant(v.Key.CreatedAt),
 		ExpiresAt:   instant(v.Key.ExpiresAt),
 		Refill:      orNull(v.Budget.Refill.String()),
-		RefillAt:    instant(nextRefill(*v.Budget)),
+		RefillAt:    instant(v.Budget.RefillAt(v.At)),
 		Rate:        orNull(v.Budget.Rate.String()),
 	}
 	if view.Permissions == nil {
@@ -61,22 +61,6 @@ func orNull(s string) *string {
 		return nil
 	}
 	return &s
-}
-
-// nextRefill returns the start of the period after the one that b was refilled
-// in, or the zero time without a refill.
-func nextRefill(b verifier.Budget) time.Time {
-	if !b.Counted || b.Refill == (verifier.Refill{}) {
-		return time.Time{}
-	}
-	switch b.Refill.Interval {
-	case verifier.Daily:
-		return b.Refilled.AddDate(0, 0, 1)
-	case verifier.Monthly:
-		return b.Refilled.AddDate(0, 1, 0)
-	}
-	every, _ := time.ParseDuration(b.Refill.Interval.String())
-	return b.Refilled.Add(every)
 }
 
 func keyRows(keys []manage.KeyView) [][]string {

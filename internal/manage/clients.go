@@ -57,7 +57,7 @@ func (m *Manager) CreateClient(ctx context.Context, n NewClient) (client.Client,
 		Version:     1,
 	}
 	if err := m.store.CreateClient(ctx, c); err != nil {
-		return client.Client{}, verifier.Secret{}, fmt.Errorf("client %s: %w", c.ID, err)
+		return client.Client{}, verifier.Secret{}, err
 	}
 	return c, secret, nil
 }
@@ -83,7 +83,7 @@ func (m *Manager) validateClient(ctx context.Context, n NewClient) error {
 			continue
 		}
 		if _, err := m.store.Keyspace(ctx, name); errors.Is(err, ErrNotFound) {
-			bad.check("keyspaces", fmt.Errorf("keyspace %.64q: %w", name, err))
+			bad.check("keyspaces", err)
 		} else if err != nil {
 			return err
 		}
@@ -94,11 +94,11 @@ func (m *Manager) validateClient(ctx context.Context, n NewClient) error {
 // Client fails with ErrNotFound.
 func (m *Manager) Client(ctx context.Context, id string) (client.Client, error) {
 	c, err := m.store.Client(ctx, id)
-	if err == nil && c == nil {
-		err = ErrNotFound
-	}
-	if err != nil {
-		return client.Client{}, fmt.Errorf("client %.64s: %w", id, err)
+	switch {
+	case err != nil:
+		return client.Client{}, err
+	case c == nil:
+		return client.Client{}, fmt.Errorf("client %.64s: %w", id, ErrNotFound)
 	}
 	return *c, nil
 }

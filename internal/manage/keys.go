@@ -74,7 +74,7 @@ func (m *Manager) CreateKey(ctx context.Context, n NewKey) (CreatedKey, error) {
 		return CreatedKey{}, err
 	}
 	if err := m.store.CreateKey(ctx, key, budget); err != nil {
-		return CreatedKey{}, fmt.Errorf("creating a key: %w", err)
+		return CreatedKey{}, err
 	}
 	view, err := m.Key(ctx, key.ID)
 	return CreatedKey{view, secret}, err
@@ -150,7 +150,7 @@ func validRefill(r verifier.Refill) error {
 func (m *Manager) Key(ctx context.Context, id verifier.KeyID) (KeyView, error) {
 	rec, at, err := m.store.Key(ctx, id)
 	if err != nil {
-		return KeyView{}, fmt.Errorf("key %.64s: %w", id, err)
+		return KeyView{}, err
 	}
 	return view(rec, at), nil
 }
@@ -164,7 +164,7 @@ func (m *Manager) Keys(ctx context.Context, filter KeyFilter) ([]KeyView, error)
 	filter.Limit = min(filter.Limit, maxListed)
 	recs, at, err := m.store.Keys(ctx, filter)
 	if err != nil {
-		return nil, fmt.Errorf("listing keys: %w", err)
+		return nil, err
 	}
 	views := make([]KeyView, len(recs))
 	for i, rec := range recs {
@@ -200,7 +200,7 @@ func (m *Manager) setState(ctx context.Context, id verifier.KeyID, to verifier.S
 		return nil
 	})
 	if err != nil {
-		return KeyView{}, fmt.Errorf("key %.64s: %w", id, err)
+		return KeyView{}, err
 	}
 	return view(rec, at), nil
 }

@@ -48,18 +48,14 @@ func (m *Manager) CreateKeyspace(ctx context.Context, n NewKeyspace) (verifier.K
 		CreatedAt:       m.now().UTC(),
 	}
 	if err := m.store.CreateKeyspace(ctx, ks); err != nil {
-		return verifier.Keyspace{}, fmt.Errorf("keyspace %s: %w", ks.Name, err)
+		return verifier.Keyspace{}, err
 	}
 	return ks, nil
 }
 
 // Keyspace fails with ErrNotFound.
 func (m *Manager) Keyspace(ctx context.Context, name string) (verifier.Keyspace, error) {
-	ks, err := m.store.Keyspace(ctx, name)
-	if err != nil {
-		return verifier.Keyspace{}, fmt.Errorf("keyspace %.64s: %w", name, err)
-	}
-	return ks, nil
+	return m.store.Keyspace(ctx, name)
 }
 
 // Keyspaces lists all of them by name.
