@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/cambio-auth/cambio/internal/config"
 	"github.com/cambio-auth/cambio/internal/exchange"
@@ -48,45 +49,91 @@ func (c *serveCmd) Run(ctx context.Context, p process) error {
 }
 
 // serve runs a server on two listeners until ctx ends, and closes them. It calls
-// ready with the issuer when all is open, before the first request.
-func serve(ctx context.Context, cfg config.Config, public, ops net.Listener, log *slog.Logger, ready func(db store.Store, iss string) error) (err error) {
+// ready with the issuer when the store is open, before the first exchange.
+//
+// The server listens from the start: while the database is away, exchanges are
+// told to come back, and /readyz says no.
+func serve(ctx context.Context, cfg config.Config, public, ops net.Listener, log *slog.Logger, ready func(db store.Store, iss string) error) error {
 	defer closeAll(public, ops)
-	db, err := store.Open(ctx, cfg.Store)
+	certs, err := tlsConfig(cfg, log)
+	if err != nil {
+		return err
+	}
+	iss := cfg.IssuerAt(public.Addr())
+	server, err := httpapi.New(httpapi.Config{Issuer: iss, TrustedProxies: cfg.TrustedProxies, TLS: certs, Log: log})
+	if err != nil {
+		return err
+	}
+	if cfg.Issuer == "" && !onlyHere(public) {
+		log.WarnContext(ctx, "CAMBIO_ISSUER is not set, and tokens say an issuer that was made from the listen address; set it to the URL that clients use")
+	}
+
+	running, end := context.WithCancel(ctx)
+	defer end()
+	busy, idle := context.WithCancel(context.WithoutCancel(ctx)) // until no exchange is in flight any more
+	defer idle()
+	var failed error
+	var supplier sync.WaitGroup
+	supplier.Go(func() {
+		defer end() // a server that has nothing to give is of no use
+		failed = supply(running, busy, cfg, iss, server, log, func(db store.Store) error {
+			if err := ready(db, iss); err != nil {
+				return err
+			}
+			log.InfoContext(ctx, "serving", "issuer", iss, "listen", public.Addr().String(), "ops", ops.Addr().String(), "tls", cfg.TLS())
+			return nil
+		})
+	})
+	err = server.Run(running, public, ops)
+	end()
+	idle()
+	supplier.Wait()
+	if !errors.Is(failed, context.Canceled) { // told to stop while the database was away
+		err = errors.Join(err, failed)
+	}
+	if err == nil {
+		log.InfoContext(context.WithoutCancel(ctx), "stopped")
+	}
+	return err
+}
+
+// supply opens the store, gives the server what it needs of it, and keeps count
+// of its use while it is busy.
+func supply(ctx, busy context.Context, cfg config.Config, iss string, server *httpapi.Server, log *slog.Logger, ready func(store.Store) error) (err error) {
+	db, err := openPatiently(ctx, cfg.Store, log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-
-	iss := cfg.IssuerAt(public.Addr())
 	counts := usage.NewRecorder(usage.RecorderConfig{Store: db, Log: log})
-	server, err := assemble(ctx, cfg, iss, db, counts, log)
+	parts, err := assemble(ctx, cfg, iss, db, counts, log)
 	if err != nil {
 		return err
 	}
-	if err := ready(db, iss); err != nil {
+	if err := ready(db); err != nil {
 		return err
 	}
-	log.InfoContext(ctx, "serving", "issuer", iss, "listen", public.Addr().String(), "ops", ops.Addr().String(), "tls", cfg.TLS())
-	if cfg.Issuer == "" && !onlyHere(public) {
-		log.WarnContext(ctx, "CAMBIO_ISSUER is not set, and tokens say an issuer that was made from the listen address; set it to the URL that clients use")
-	}
-	if err := runWith(ctx, counts, func() error { return server.Run(ctx, public, ops) }); err != nil {
+	if err := server.Open(parts); err != nil {
 		return err
 	}
-	log.InfoContext(context.WithoutCancel(ctx), "stopped")
+	counts.Run(busy)
 	return nil
 }
 
-// runWith runs a server beside its workers. They stop after it, so that the last
-// exchanges are counted too.
-func runWith(ctx context.Context, counts *usage.Recorder, run func() error) error {
-	bg, stop := context.WithCancel(context.WithoutCancel(ctx))
-	var workers sync.WaitGroup
-	workers.Go(func() { counts.Run(bg) })
-	err := run()
-	stop()
-	workers.Wait()
-	return err
+// openPatiently waits for a database that does not answer, and says so.
+func openPatiently(ctx context.Context, url string, log *slog.Logger) (store.Store, error) {
+	for wait := time.Second; ; wait = min(2*wait, 10*time.Second) {
+		db, err := store.Open(ctx, url)
+		if !errors.Is(err, store.ErrAway) {
+			return db, err
+		}
+		log.WarnContext(ctx, "waiting for the database", "err", err, "again_in", wait)
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(wait):
+		}
+	}
 }
 
 // onlyHere reports whether only this machine can reach l.
@@ -95,38 +142,22 @@ func onlyHere(l net.Listener) bool {
 	return ok && addr.IP.IsLoopback()
 }
 
-// assemble joins the parts: store, keyring, verifier, issuer, usage, exchange,
-// HTTP.
-func assemble(ctx context.Context, cfg config.Config, iss string, db store.Store, counts *usage.Recorder, log *slog.Logger) (*httpapi.Server, error) {
-	certs, err := tlsConfig(cfg, log)
-	if err != nil {
-		return nil, err
-	}
+// assemble joins the parts: keyring, verifier, issuer, usage, exchange.
+func assemble(ctx context.Context, cfg config.Config, iss string, db store.Store, counts *usage.Recorder, log *slog.Logger) (httpapi.Parts, error) {
 	keys, err := openKeyring(ctx, cfg, db, log)
 	if err != nil {
-		return nil, err
+		return httpapi.Parts{}, err
 	}
 	verify, err := verifier.New(verifier.Config{Store: db})
 	if err != nil {
-		return nil, err
+		return httpapi.Parts{}, err
 	}
 	issue, err := issuer.New(issuer.Config{Issuer: iss, Keyring: keys, Lifetime: cfg.TokenLifetime})
 	if err != nil {
-		return nil, err
+		return httpapi.Parts{}, err
 	}
 	exchanges, err := exchange.New(exchange.Config{Clients: db, Verifier: verify, Issuer: issue, Usage: counts})
-	if err != nil {
-		return nil, err
-	}
-	return httpapi.New(httpapi.Config{
-		Issuer:         iss,
-		Exchange:       exchanges,
-		JWKS:           keys.JWKS,
-		Ready:          db.Ping,
-		TrustedProxies: cfg.TrustedProxies,
-		TLS:            certs,
-		Log:            log,
-	})
+	return httpapi.Parts{Exchange: exchanges, JWKS: keys.JWKS, Ready: db.Ping}, err
 }
 
 // listen opens both listeners or none.

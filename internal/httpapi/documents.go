@@ -61,7 +61,11 @@ func newMetadata(iss string) (document, error) {
 func (s *Server) serveMetadata(c echo.Context) error { return s.metadata.serve(c) }
 
 func (s *Server) serveJWKS(c echo.Context) error {
-	set := s.jwks()
+	p := s.parts.Load()
+	if p == nil {
+		return errStarting
+	}
+	set := p.JWKS()
 	return document{set.Body, set.ETag}.serve(c)
 }
 

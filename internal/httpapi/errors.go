@@ -60,6 +60,7 @@ var (
 
 var (
 	errBusy     = errors.New("too many exchanges at a time")
+	errStarting = errors.New("starting")
 	errPanicked = errors.New("panicked")
 )
 
@@ -119,6 +120,7 @@ func failure(err error) answer {
 	case errors.Is(err, verifier.ErrUnavailable),
 		errors.Is(err, issuer.ErrNoSigningKey),
 		errors.Is(err, errBusy),
+		errors.Is(err, errStarting),
 		errors.Is(err, context.Canceled),
 		errors.Is(err, context.DeadlineExceeded):
 		a.body.Reason = wire.ReasonUnavailable

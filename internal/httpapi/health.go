@@ -23,7 +23,10 @@ func (s *Server) livez(c echo.Context) error {
 func (s *Server) readyz(c echo.Context) error {
 	ctx, cancel := context.WithTimeout(c.Request().Context(), readyTimeout)
 	defer cancel()
-	err := s.ready(ctx)
+	err := errStarting
+	if p := s.parts.Load(); p != nil {
+		err = p.Ready(ctx)
+	}
 	if s.stopping.Load() {
 		err = errStopping
 	}

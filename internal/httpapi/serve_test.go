@@ -89,6 +89,40 @@ func (r *running) get(url string) int {
 	return resp.StatusCode
 }
 
+func TestUntilItIsOpenAServerAsksToComeBack(t *testing.T) {
+	var parts httpapi.Parts
+	w := newWorld(t, options{config: func(cfg *httpapi.Config) {
+		parts = httpapi.Parts{Exchange: cfg.Exchange, JWKS: cfg.JWKS, Ready: cfg.Ready}
+		cfg.Exchange, cfg.JWKS, cfg.Ready = nil, nil, nil
+	}})
+	_, key := w.newKey(manage.NewKey{})
+	r := w.run()
+	got := w.exchange(form(key))
+	w.want(got, http.StatusServiceUnavailable, "temporarily_unavailable")
+	if got.err.Reason != "unavailable" || got.header.Get("Retry-After") != "1" {
+		t.Errorf("%v", got)
+	}
+	if code := r.get(r.ops + "/readyz"); code != http.StatusServiceUnavailable {
+		t.Errorf("ready: %d", code)
+	}
+	if code := r.get(r.ops + "/livez"); code != http.StatusOK {
+		t.Errorf("live: %d", code)
+	}
+	if code := r.get(r.public + wire.PathJWKS); code != http.StatusServiceUnavailable {
+		t.Errorf("key set: %d", code)
+	}
+	if err := w.server.Open(httpapi.Parts{}); err == nil {
+		t.Error("opened without parts")
+	}
+	if err := w.server.Open(parts); err != nil {
+		t.Fatal(err)
+	}
+	w.want(w.exchange(form(key)), http.StatusOK, "")
+	if code := r.get(r.ops + "/readyz"); code != http.StatusOK {
+		t.Errorf("ready after opening: %d", code)
+	}
+}
+
 func TestAnExchangeInFlightFinishesWhenTheServerStops(t *testing.T) {
 	g := newGate()
 	w := newWorld(t, options{store: g.before})

@@ -43,9 +43,9 @@ const (
 // Config makes a Server.
 type Config struct {
 	Issuer         string                          // required: the URL that clients know us by, without a slash at its end
-	Exchange       *exchange.Exchange              // required
-	JWKS           func() issuer.JWKS              // required: the key set, from memory
 	Log            *slog.Logger                    // required
+	Exchange       *exchange.Exchange              // nil, as are JWKS and Ready: until Open
+	JWKS           func() issuer.JWKS              // the key set, from memory
 	Ready          func(ctx context.Context) error // may we be sent requests? nil: as long as we run
 	TrustedProxies []netip.Prefix                  // whose X-Forwarded-For is believed; none: nobody's
 	MaxConcurrent  int                             // exchanges at a time; zero: 512
@@ -55,10 +55,8 @@ type Config struct {
 
 // Server answers HTTP.
 type Server struct {
-	exchange *exchange.Exchange
-	jwks     func() issuer.JWKS
+	parts    atomic.Pointer[Parts] // nil: not open yet
 	log      *slog.Logger
-	ready    func(ctx context.Context) error
 	metadata document
 	slots    chan struct{} // one for every exchange that runs
 	grace    time.Duration
@@ -71,8 +69,8 @@ type Server struct {
 // New fails if something required is missing, or if the issuer is not a URL
 // that metadata can be published under (RFC 8414 §2).
 func New(cfg Config) (*Server, error) {
-	if cfg.Exchange == nil || cfg.JWKS == nil || cfg.Log == nil {
-		return nil, errors.New("httpapi: Config.Exchange, Config.JWKS and Config.Log are required")
+	if cfg.Log == nil {
+		return nil, errors.New("httpapi: Config.Log is required")
 	}
 	base, err := issuerPath(cfg.Issuer)
 	if err != nil {
@@ -82,9 +80,6 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if cfg.Ready == nil {
-		cfg.Ready = func(context.Context) error { return nil }
-	}
 	if cfg.MaxConcurrent <= 0 {
 		cfg.MaxConcurrent = 512
 	}
@@ -92,10 +87,7 @@ func New(cfg Config) (*Server, error) {
 		cfg.Grace = 15 * time.Second
 	}
 	s := &Server{
-		exchange: cfg.Exchange,
-		jwks:     cfg.JWKS,
 		log:      cfg.Log,
-		ready:    cfg.Ready,
 		metadata: metadata,
 		slots:    make(chan struct{}, cfg.MaxConcurrent),
 		grace:    cfg.Grace,
@@ -103,7 +95,30 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.public = s.publicRoutes(base, clientAddress(cfg.TrustedProxies))
 	s.ops = s.operationsRoutes()
-	return s, nil
+	if cfg.Exchange == nil && cfg.JWKS == nil {
+		return s, nil
+	}
+	return s, s.Open(Parts{cfg.Exchange, cfg.JWKS, cfg.Ready})
+}
+
+// Parts are what a Server needs a database for.
+type Parts struct {
+	Exchange *exchange.Exchange              // required
+	JWKS     func() issuer.JWKS              // required
+	Ready    func(ctx context.Context) error // nil: always
+}
+
+// Open begins to answer exchanges. Until then, while a database is away at
+// start-up, they are told to come back, and /readyz says no.
+func (s *Server) Open(p Parts) error {
+	if p.Exchange == nil || p.JWKS == nil {
+		return errors.New("httpapi: Parts.Exchange and Parts.JWKS are required")
+	}
+	if p.Ready == nil {
+		p.Ready = func(context.Context) error { return nil }
+	}
+	s.parts.Store(&p)
+	return nil
 }
 
 // Public answers clients and backends.

@@ -52,7 +52,11 @@ func (s *Server) exchangeForm(c echo.Context, call *call) (wire.TokenResponse, e
 	}
 	defer release()
 
-	if err := s.authenticate(c, f, call); err != nil {
+	parts := s.parts.Load()
+	if parts == nil {
+		return wire.TokenResponse{}, errStarting
+	}
+	if err := authenticate(c, parts.Exchange, f, call); err != nil {
 		return wire.TokenResponse{}, err
 	}
 	if err := mayExchange(f, call.client); err != nil {
@@ -63,7 +67,7 @@ func (s *Server) exchangeForm(c echo.Context, call *call) (wire.TokenResponse, e
 		return wire.TokenResponse{}, err
 	}
 	call.asked = req.Targets
-	tok, grant, err := s.exchange.Exchange(c.Request().Context(), call.client, req)
+	tok, grant, err := parts.Exchange.Exchange(c.Request().Context(), call.client, req)
 	call.grant = grant
 	if err != nil {
 		return wire.TokenResponse{}, err
@@ -88,13 +92,13 @@ func (s *Server) slot() (release func(), err error) {
 	}
 }
 
-func (s *Server) authenticate(c echo.Context, f form, call *call) error {
+func authenticate(c echo.Context, x *exchange.Exchange, f form, call *call) error {
 	cred, err := credentialsOf(c.Request().Header, f)
 	if err != nil {
 		return err
 	}
 	call.claimed = loggable(cred.id)
-	call.client, err = s.exchange.Authenticate(c.Request().Context(), cred.id, cred.secret)
+	call.client, err = x.Authenticate(c.Request().Context(), cred.id, cred.secret)
 	return err
 }
 

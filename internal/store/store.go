@@ -5,6 +5,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"io"
 
 	"github.com/cambio-auth/cambio/internal/manage"
@@ -12,6 +13,10 @@ import (
 	"github.com/cambio-auth/cambio/issuer"
 	"github.com/cambio-auth/cambio/verifier"
 )
+
+// ErrAway is wrapped by errors of Open when the database does not answer, which
+// may be otherwise later.
+var ErrAway = errors.New("the database does not answer")
 
 // Store is everything at once, for those who wire it.
 type Store interface {
