@@ -2,6 +2,7 @@ package pgtest
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"strings"
 	"sync"
@@ -21,11 +22,12 @@ func things(runs *atomic.Int32) func(context.Context, string) error {
 
 func TestDatabase(t *testing.T) {
 	t.Run("is migrated once, however many tests ask at a time, and is a copy for each", func(t *testing.T) {
+		version := rand.Text() // the tests may run twice in a process
 		var runs atomic.Int32
 		var tests sync.WaitGroup
 		for range 8 {
 			tests.Go(func() {
-				url := Database(t, "copies", things(&runs))
+				url := Database(t, version, things(&runs))
 				err := connect(url, func(ctx context.Context, conn *pgx.Conn) error {
 					var rows int
 					_, err := conn.Exec(ctx, "INSERT INTO things VALUES (2)")
@@ -43,8 +45,8 @@ func TestDatabase(t *testing.T) {
 	})
 	t.Run("differs by version", func(t *testing.T) {
 		var first, second atomic.Int32
-		Database(t, "v1", things(&first))
-		Database(t, "v2", things(&second))
+		Database(t, rand.Text(), things(&first))
+		Database(t, rand.Text(), things(&second))
 		if first.Load() != 1 || second.Load() != 1 {
 			t.Errorf("migrated %d and %d times", first.Load(), second.Load())
 		}
@@ -71,9 +73,9 @@ func TestDatabase(t *testing.T) {
 	t.Run("stays away when its migration fails, for every test that asks", func(t *testing.T) {
 		c, err := shared()
 		must(t, err)
-		broken := errors.New("no such column")
+		version, broken := rand.Text(), errors.New("no such column")
 		for range 2 {
-			if _, err := c.clone("broken", func(context.Context, string) error { return broken }); !errors.Is(err, broken) {
+			if _, err := c.clone(version, func(context.Context, string) error { return broken }); !errors.Is(err, broken) {
 				t.Errorf("error is %v", err)
 			}
 		}

@@ -153,6 +153,7 @@ func sweep(base string) {
 }
 
 func discard(path string) {
+	quitAll(path)
 	if killAll(path) != nil {
 		return
 	}

@@ -116,6 +116,16 @@ func signalAll(dir string, sig os.Signal) {
 	}
 }
 
+// quitAll gives the server in dir time to end by itself, as the postmaster then
+// frees its shared memory, even if its directory is being removed under it.
+func quitAll(dir string) {
+	within(10*time.Second, func() bool {
+		signalAll(dir, sigNow)
+		signalAll(dir, sigResume)
+		return len(processes(dir)) == 0
+	})
+}
+
 // killAll leaves no process of the server in dir.
 func killAll(dir string) error {
 	return eventually("the processes of "+dir+" to end", func() bool {
@@ -141,10 +151,17 @@ func stat(pid int) (state byte, own, waited time.Duration) {
 
 // eventually polls until ok; its bound is for a machine that hangs.
 func eventually(what string, ok func() bool) error {
-	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(3 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			return fmt.Errorf("waited a minute for %s", what)
-		}
+	if !within(time.Minute, ok) {
+		return fmt.Errorf("waited a minute for %s", what)
 	}
 	return nil
+}
+
+func within(bound time.Duration, ok func() bool) bool {
+	for deadline := time.Now().Add(bound); !ok(); time.Sleep(3 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+	return true
 }
