@@ -21,6 +21,7 @@ type cli struct {
 	Keyspace  keyspaceCmd  `cmd:"" help:"Manage keyspaces: groups of keys with shared defaults."`
 	Client    clientCmd    `cmd:"" help:"Manage clients: programs that may exchange keys."`
 	Key       keyCmd       `cmd:"" help:"Manage API keys."`
+	Usage     usageCmd     `cmd:"" help:"Tell who used what."`
 	Health    healthCmd    `cmd:"" help:"Ask a running server whether it is ready."`
 	MasterKey masterKeyCmd `cmd:"" help:"Make a master key, which seals the signing keys in the store."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`

@@ -105,7 +105,7 @@ func supply(ctx, busy context.Context, cfg config.Config, iss string, server *ht
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	counts := usage.NewRecorder(usage.RecorderConfig{Store: db, Log: log})
+	counts := usage.NewRecorder(usage.RecorderConfig{Store: db, Retention: cfg.UsageRetention, Log: log})
 	parts, err := assemble(ctx, cfg, iss, db, counts, log)
 	if err != nil {
 		return err
@@ -148,7 +148,7 @@ func assemble(ctx context.Context, cfg config.Config, iss string, db store.Store
 	if err != nil {
 		return httpapi.Parts{}, err
 	}
-	verify, err := verifier.New(verifier.Config{Store: db})
+	verify, err := verifier.New(verifier.Config{Store: db, Groups: cfg.Groups})
 	if err != nil {
 		return httpapi.Parts{}, err
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"net"
 	"net/netip"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cambio-auth/cambio/internal/usage"
 	"github.com/cambio-auth/cambio/issuer"
 )
 
@@ -120,6 +122,28 @@ func parseTokenLifetime(s string) (time.Duration, error) {
 	d, err := time.ParseDuration(s)
 	if err != nil || d < time.Second || d > issuer.MaxLifetime || d%time.Second != 0 {
 		return 0, errors.New("must be whole seconds from 1s to 15m, such as 5m")
+	}
+	return d, nil
+}
+
+func parseGroups(s, store string) (int, error) {
+	n, err := strconv.Atoi(cmp.Or(s, "1"))
+	switch {
+	case err != nil || n < 1 || n > 4:
+		return 0, errors.New("must be a number from 1 to 4")
+	case n > 1 && strings.HasPrefix(store, "sqlite:"):
+		return 0, errors.New("must be 1 on SQLite, which has one writer")
+	}
+	return n, nil
+}
+
+func parseRetention(s string) (time.Duration, error) {
+	if s == "" {
+		return usage.DefaultRetention, nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 24*time.Hour {
+		return 0, errors.New("must be at least 24h, such as 9600h")
 	}
 	return d, nil
 }

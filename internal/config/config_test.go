@@ -35,12 +35,14 @@ func read(t *testing.T, vars env, args ...string) (Config, error) {
 
 func defaults(change func(*Config)) Config {
 	c := Config{
-		Listen:        "127.0.0.1:8080",
-		OpsListen:     "127.0.0.1:9090",
-		Store:         "sqlite:cambio.db",
-		TokenLifetime: 5 * time.Minute,
-		LogFormat:     "text",
-		LogLevel:      slog.LevelInfo,
+		Listen:         "127.0.0.1:8080",
+		OpsListen:      "127.0.0.1:9090",
+		Store:          "sqlite:cambio.db",
+		Groups:         1,
+		UsageRetention: 400 * 24 * time.Hour,
+		TokenLifetime:  5 * time.Minute,
+		LogFormat:      "text",
+		LogLevel:       slog.LevelInfo,
 	}
 	if change != nil {
 		change(&c)
@@ -70,15 +72,15 @@ func TestSettings(t *testing.T) {
 		"every setting can be given by its variable": {
 			env: env{
 				"CAMBIO_ISSUER": "https://keys.example.com", "CAMBIO_LISTEN": "0.0.0.0:443", "CAMBIO_OPS_LISTEN": ":9000",
-				"CAMBIO_STORE": "sqlite:/data/cambio.db", "CAMBIO_MASTER_KEY_FILE": "/run/secrets/key",
+				"CAMBIO_STORE": "postgres://db/cambio", "CAMBIO_MASTER_KEY_FILE": "/run/secrets/key",
 				"CAMBIO_TOKEN_LIFETIME": "90s", "CAMBIO_TRUSTED_PROXIES": "10.1.2.3/8, 192.0.2.7,::1",
 				"CAMBIO_TLS_CERT": "cert.pem", "CAMBIO_TLS_KEY": "key.pem",
-				"CAMBIO_LOG_FORMAT": "json", "CAMBIO_LOG_LEVEL": "debug",
+				"CAMBIO_LOG_FORMAT": "json", "CAMBIO_LOG_LEVEL": "debug", "CAMBIO_GROUPS": "4", "CAMBIO_USAGE_RETENTION": "48h",
 			},
 			want: Config{
 				Issuer: "https://keys.example.com", Listen: "0.0.0.0:443", OpsListen: ":9000",
-				Store: "sqlite:/data/cambio.db", MasterKeyFile: "/run/secrets/key",
-				TokenLifetime: 90 * time.Second,
+				Store: "postgres://db/cambio", MasterKeyFile: "/run/secrets/key",
+				Groups: 4, UsageRetention: 48 * time.Hour, TokenLifetime: 90 * time.Second,
 				TrustedProxies: []netip.Prefix{
 					netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.7/32"), netip.MustParsePrefix("::1/128"),
 				},
@@ -87,13 +89,13 @@ func TestSettings(t *testing.T) {
 		},
 		"every setting can be given by its flag": {
 			args: []string{
-				"--issuer=https://keys.example.com", "--listen=[::1]:1", "--ops-listen=[::1]:2", "--store=sqlite:x",
+				"--issuer=https://keys.example.com", "--listen=[::1]:1", "--ops-listen=[::1]:2", "--store=postgres:x",
 				"--master-key-file=f", "--token-lifetime=1m", "--trusted-proxies=::1", "--tls-cert=c", "--tls-key=k",
-				"--allow-http", "--log-format=json", "--log-level=warn",
+				"--allow-http", "--log-format=json", "--log-level=warn", "--groups=3", "--usage-retention=72h",
 			},
 			want: Config{
-				Issuer: "https://keys.example.com", Listen: "[::1]:1", OpsListen: "[::1]:2", Store: "sqlite:x",
-				MasterKeyFile: "f", TokenLifetime: time.Minute,
+				Issuer: "https://keys.example.com", Listen: "[::1]:1", OpsListen: "[::1]:2", Store: "postgres:x",
+				MasterKeyFile: "f", Groups: 3, UsageRetention: 72 * time.Hour, TokenLifetime: time.Minute,
 				TrustedProxies: []netip.Prefix{netip.MustParsePrefix("::1/128")},
 				TLSCert:        "c", TLSKey: "k", LogFormat: "json", LogLevel: slog.LevelWarn,
 			},
@@ -154,6 +156,10 @@ func TestMistakes(t *testing.T) {
 		"two master keys":                                  {env{"CAMBIO_MASTER_KEY": key, "CAMBIO_MASTER_KEY_FILE": "f"}, []string{"CAMBIO_MASTER_KEY: is set, and so is CAMBIO_MASTER_KEY_FILE"}},
 		"a log format of another kind":                     {env{"CAMBIO_LOG_FORMAT": "xml"}, []string{"CAMBIO_LOG_FORMAT: must be text or json"}},
 		"a log level of another kind":                      {env{"CAMBIO_LOG_LEVEL": "loud"}, []string{"CAMBIO_LOG_LEVEL: must be debug"}},
+		"no group is no number of groups":                  {env{"CAMBIO_GROUPS": "0", "CAMBIO_STORE": "postgres://db/x"}, []string{"CAMBIO_GROUPS: must be a number from 1 to 4"}},
+		"five groups are one too many":                     {env{"CAMBIO_GROUPS": "5", "CAMBIO_STORE": "postgres://db/x"}, []string{"CAMBIO_GROUPS: must be a number from 1 to 4"}},
+		"SQLite has one writer":                            {env{"CAMBIO_GROUPS": "2"}, []string{"CAMBIO_GROUPS: must be 1 on SQLite"}},
+		"usage of an hour is no retention":                 {env{"CAMBIO_USAGE_RETENTION": "1h"}, []string{"CAMBIO_USAGE_RETENTION: must be at least 24h"}},
 		"several mistakes are told together": {
 			env{"CAMBIO_LISTEN": "x", "CAMBIO_ISSUER": "y", "CAMBIO_TOKEN_LIFETIME": "z", "CAMBIO_MASTER_KEY": "hunter2"},
 			[]string{"CAMBIO_LISTEN:", "CAMBIO_ISSUER:", "CAMBIO_TOKEN_LIFETIME:", "CAMBIO_MASTER_KEY:"},

@@ -39,6 +39,8 @@ type Settings struct {
 	Listen         string   `placeholder:"ADDR" env:"CAMBIO_LISTEN" default:"127.0.0.1:8080" help:"Where clients are served. Default: 127.0.0.1:8080."`
 	OpsListen      string   `placeholder:"ADDR" env:"CAMBIO_OPS_LISTEN" default:"127.0.0.1:9090" help:"Where health and metrics are served; plain HTTP, keep it private. Default: 127.0.0.1:9090."`
 	MasterKeyFile  string   `placeholder:"PATH" env:"CAMBIO_MASTER_KEY_FILE" help:"File with the master key, which seals the signing keys in the store. Or put the key itself into the environment as CAMBIO_MASTER_KEY. Default: cambio.key beside an SQLite database, made at the first start."`
+	Groups         string   `placeholder:"N" env:"CAMBIO_GROUPS" default:"1" help:"How many groups of charges are committed at a time, 1 to 4, on PostgreSQL. More help where the disk stalls. Default: 1."`
+	UsageRetention string   `placeholder:"DURATION" env:"CAMBIO_USAGE_RETENTION" default:"9600h" help:"How long usage is kept, by the hour. Default: 9600h, 400 days."`
 	TokenLifetime  string   `placeholder:"DURATION" env:"CAMBIO_TOKEN_LIFETIME" default:"5m" help:"How long a token lives, at most 15m; a keyspace may say less. Default: 5m."`
 	TrustedProxies []string `placeholder:"CIDR" env:"CAMBIO_TRUSTED_PROXIES" help:"Addresses or networks of proxies whose X-Forwarded-For is believed, separated by commas."`
 	TLSCert        string   `name:"tls-cert" placeholder:"PATH" env:"CAMBIO_TLS_CERT" help:"Certificate chain, PEM. Read again when the file changes."`
@@ -58,6 +60,8 @@ type Config struct {
 	Store          string
 	MasterKey      *issuer.MasterKey // nil: not in the environment
 	MasterKeyFile  string
+	Groups         int
+	UsageRetention time.Duration
 	TokenLifetime  time.Duration
 	TrustedProxies []netip.Prefix
 	TLSCert        string // empty: plain HTTP
@@ -88,6 +92,10 @@ func (s Settings) Config(getenv func(string) string) (Config, error) {
 	var err error
 	c.TokenLifetime, err = parseTokenLifetime(s.TokenLifetime)
 	m.check("CAMBIO_TOKEN_LIFETIME", err)
+	c.Groups, err = parseGroups(s.Groups, c.Store)
+	m.check("CAMBIO_GROUPS", err)
+	c.UsageRetention, err = parseRetention(s.UsageRetention)
+	m.check("CAMBIO_USAGE_RETENTION", err)
 	c.TrustedProxies, err = parseProxies(s.TrustedProxies)
 	m.check("CAMBIO_TRUSTED_PROXIES", err)
 	c.MasterKey, err = parseMasterKey(getenv(EnvMasterKey), s.MasterKeyFile)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/cambio-auth/cambio/internal/client"
+	"github.com/cambio-auth/cambio/internal/usage"
 	"github.com/cambio-auth/cambio/verifier"
 )
 
@@ -61,8 +62,14 @@ type ClientStore interface {
 	Clients(ctx context.Context) ([]client.Client, error)          // by id
 }
 
+// UsageStore tells what was used. See usage.Store for the promise.
+type UsageStore interface {
+	Usage(ctx context.Context, q usage.Query) ([]usage.Point, error)
+}
+
 // Store is all that manage needs.
 type Store interface {
+	UsageStore
 	KeyStore
 	KeyspaceStore
 	ClientStore
