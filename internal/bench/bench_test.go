@@ -1,0 +1,171 @@
+package bench
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// plan is how much is measured.
+type plan struct {
+	conns  []int
+	turn   time.Duration // of one row, before the next one's
+	turns  int
+	keys   int   // in the store while others are varied
+	stored []int // keys, where they are varied
+}
+
+func planFor(short bool) plan {
+	if short {
+		return plan{conns: []int{1, 64}, turn: 200 * time.Millisecond, turns: 1, keys: 100, stored: []int{1_000, 10_000}}
+	}
+	return plan{
+		conns: []int{1, 16, 64, 256}, turn: 500 * time.Millisecond, turns: 4,
+		keys: 1_000, stored: []int{1_000, 10_000, 100_000, 1_000_000},
+	}
+}
+
+// BenchmarkServer measures servers in turns and prints what it found. With
+// CAMBIO_BENCH_JSON it appends that to a file, a line for each row; with
+// CAMBIO_BENCH_PROFILE it leaves the servers' profiles in a directory.
+func BenchmarkServer(b *testing.B) {
+	if b.N > 1 {
+		b.Fatal("run with -benchtime=1x: it measures by itself")
+	}
+	p, began := planFor(testing.Short()), time.Now()
+	var all rows
+	for _, measure := range []func(testing.TB, plan) rows{inMemory, onSQLite, crowdedSQLite} {
+		if b.Failed() {
+			break
+		}
+		found := measure(b, p)
+		found.print(os.Stdout)
+		all = append(all, found...)
+	}
+	all.compare(os.Stdout)
+	if to := os.Getenv("CAMBIO_BENCH_JSON"); to != "" {
+		if err := all.appendTo(to); err != nil {
+			b.Error(err)
+		}
+	}
+	fmt.Printf("measured in %.0f s\n", time.Since(began).Seconds())
+}
+
+// The names of rows, by which targets find them.
+const (
+	bareEcho   = "bare echo"
+	exchanging = "exchange"
+	perRequest = "one commit each"
+	oneGroup   = "groups, 1 in flight"
+	fourGroups = "groups, 4 in flight"
+	manyKeys   = "many"
+	hotKey     = "one"
+)
+
+func inMemory(b testing.TB, p plan) rows {
+	g := newGathering(b, "memory", p)
+	g.add(bareEcho, "", serverConfig{}, g.f.all())
+	server := g.server(exchanging, serverConfig{Store: "memory"})
+	g.join(exchanging, manyKeys, server, g.f.all())
+	g.join(exchanging, hotKey, server, g.f.hot())
+	found := g.measure(p)
+	s, err := server.spending()
+	if err != nil {
+		b.Fatal(err)
+	}
+	g.same(s.Grants, s.Spent)
+	return found
+}
+
+func onSQLite(b testing.TB, p plan) rows {
+	g := newGathering(b, "SQLite", p)
+	url := "sqlite:" + filepath.Join(b.TempDir(), "cambio.db")
+	plant(b, url, g.f)
+	g.add(bareEcho, "", serverConfig{}, g.f.all())
+	g.compareGroups(url, perRequest, oneGroup)
+	found := g.measure(p)
+	g.stop()
+	g.same(recorded(b, url, g.f))
+	return found
+}
+
+func onPostgreSQL(b testing.TB, p plan) rows {
+	g := newGathering(b, "PostgreSQL", p)
+	g.pg = startPostgreSQL(b)
+	url := g.pg.URL("postgres")
+	plant(b, url, g.f)
+	g.add(bareEcho, "", serverConfig{}, g.f.all())
+	g.compareGroups(url, perRequest, oneGroup, fourGroups)
+	found := g.measure(p)
+	g.stop()
+	g.same(recorded(b, url, g.f))
+	return found
+}
+
+// compareGroups lets servers that charge in different ways take turns on one
+// database.
+func (g *gathering) compareGroups(url string, ways ...string) {
+	var servers []*child
+	for _, way := range ways {
+		cfg := serverConfig{Store: url}
+		switch way {
+		case perRequest:
+			cfg.Group, cfg.Groups = 1, 256 // what bounds it is the store's own number of connections
+		case fourGroups:
+			cfg.Groups = 4
+		}
+		servers = append(servers, g.server(way, cfg))
+	}
+	for i, way := range ways {
+		g.join(way, manyKeys, servers[i], g.f.all())
+	}
+	for i, way := range ways {
+		g.join(way, hotKey, servers[i], g.f.hot())
+	}
+}
+
+func crowdedSQLite(b testing.TB, p plan) rows {
+	g := newGathering(b, "keys stored, SQLite", p)
+	dir := b.TempDir()
+	return g.crowded(p, func(n int) string {
+		return "sqlite:" + filepath.Join(dir, fmt.Sprintf("%d.db", n))
+	})
+}
+
+func crowdedPostgreSQL(b testing.TB, p plan) rows {
+	g := newGathering(b, "keys stored, PostgreSQL", p)
+	g.pg = startPostgreSQL(b)
+	return g.crowded(p, func(n int) string {
+		name := fmt.Sprintf("keys_%d", n)
+		createDatabase(b, g.pg, name)
+		return g.pg.URL(name)
+	})
+}
+
+// crowded measures servers whose stores differ in how many keys they hold.
+func (g *gathering) crowded(p plan, store func(n int) string) rows {
+	urls := map[int]string{}
+	for _, n := range p.stored {
+		urls[n] = store(n)
+		plantCrowd(g.tb, urls[n], g.f, n)
+		g.add(oneGroup, fmt.Sprint(n), serverConfig{Store: urls[n]}, crowded(n))
+	}
+	p.conns = []int{64}
+	found := g.measure(p)
+	for i, n := range p.stored {
+		s, err := g.members[i].server.spending()
+		if err != nil {
+			g.tb.Fatal(err)
+		}
+		found[i].ResidentMB = float64(s.Resident) / (1 << 20)
+		if err := g.members[i].server.stop(); err != nil {
+			g.tb.Fatal(err)
+		}
+		if grants, _ := recorded(g.tb, urls[n], fixture{}); grants != g.members[i].acknowledged {
+			g.tb.Errorf("%s, %d keys: %d exchanges were answered and %d recorded", g.block, n, g.members[i].acknowledged, grants)
+		}
+	}
+	return found
+}
