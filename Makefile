@@ -28,8 +28,13 @@ build: ## a static binary in bin/
 fuzz: ## every fuzz target for FUZZTIME each
 	@.ci/fuzz $(FUZZTIME)
 
-bench: ## every benchmark once
-	go test -run='^$$' -bench=. -benchtime=1x ./...
+bench: ## the server and the sdk under load, in minutes; with SMOKE=1 every benchmark once, in seconds
+ifdef SMOKE
+	go test -run='^$$' -bench=. -benchtime=1x -short ./...
+else
+	go test -run='^$$' -bench=. -benchtime=1x -timeout=20m ./internal/bench
+	go test -run='^$$' -bench=. -benchtime=0.3s -cpu=1,2,8 ./sdk
+endif
 
 fips: ## the tests with only FIPS 140-3 algorithms allowed
 	GODEBUG=fips140=only go test ./...
