@@ -34,7 +34,7 @@ type Database struct {
 func Run(t *testing.T, fresh func(t *testing.T) Database) {
 	for _, group := range [][]promise{
 		updatePromises, racePromises, keyPromises, keyspacePromises, clientPromises, signingKeyPromises,
-		usagePromises, lifePromises, historyPromises,
+		usagePromises, lifePromises, historyPromises, replicaPromises,
 	} {
 		for _, p := range group {
 			t.Run(p.says, func(t *testing.T) {
