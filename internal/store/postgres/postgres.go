@@ -1,0 +1,134 @@
+// Package postgres keeps everything in PostgreSQL 13 or newer, for any number of
+// servers at a time. It decides how the promises of verifier.Store,
+// issuer.KeyStore, manage.Store and usage.Store are kept by PostgreSQL; the rules
+// about keys it leaves to verifier.
+//
+// # Why rows are locked like this
+//
+// An Update is one transaction of two round trips: lock and read, then write and
+// commit; in between verifier decides in Go. What is decided on is read from the
+// locked rows of budgets, by the statement that locks them, at READ COMMITTED: when
+// it has to wait for another server, PostgreSQL reads the row again as that one
+// left it. The same statement orders the rows by id before it locks them, since
+// the order in which a join happens to find them would let two groups wait for each
+// other. Whatever else locks several budgets must do it in the same order.
+//
+// The lock is FOR NO KEY UPDATE, which lets a new key refer to a budget meanwhile.
+// Keys, keyspaces and clients are not locked: they are read as they were when the
+// statement began, and a change that had returned by then is seen.
+//
+// The clock is read by a statement of its own, sent along and executed when the
+// locks are held. So it never runs backwards for a budget, however long the wait
+// was. (An older now would be safe too: a rate limit then admits less, and a refill
+// comes late but not twice, since the last one is read from the locked row.)
+//
+// # Why a commit can be unknown
+//
+// From the moment when COMMIT may have left until its answer is read, a broken
+// connection, an ended context or a dying server leaves open what became of it, and
+// the error says so by wrapping verifier.ErrOutcomeUnknown. The same goes for a
+// COMMIT that PostgreSQL answers with a warning: it has stopped waiting for its
+// synchronous standby. An error that PostgreSQL itself reports for a statement or
+// for COMMIT means that nothing was committed, and so does a COMMIT answered by
+// "ROLLBACK".
+//
+// # Why ids are text
+//
+// Ids come from the application and have a readable prefix. As text they cost 20
+// bytes a row more than uuid, and every kind of id that was ever imported fits.
+//
+// # Behind PgBouncer
+//
+// In transaction mode a server connection changes hands after each transaction, so
+// nothing may be left on it: say default_query_exec_mode=exec in the URL. Then no
+// statement is prepared, and the settings that are otherwise made for each
+// connection are left to the operator, for the role of the server: plan_cache_mode
+// = force_generic_plan, jit = off, synchronous_commit = on (or more) and
+// idle_in_transaction_session_timeout = 10s. Migrations need a direct connection:
+// let one command with such a URL run before the servers of a new version start.
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Store is an open database. It is safe for concurrent use.
+type Store struct {
+	pool *pgxpool.Pool
+}
+
+// The database's clock, in microseconds since 1970.
+const clock = `(extract(epoch FROM clock_timestamp()) * 1000000)::bigint`
+
+// Ping reports whether the database answers and takes writes.
+func (s *Store) Ping(ctx context.Context) error {
+	var readOnly bool
+	err := s.pool.QueryRow(ctx, `SELECT current_setting('transaction_read_only')::boolean FROM keyspaces LIMIT 1`).Scan(&readOnly)
+	if err == nil && readOnly {
+		err = errReadOnly
+	}
+	if err != nil {
+		return fmt.Errorf("asking PostgreSQL: %w", s.broken(err))
+	}
+	return nil
+}
+
+// Close waits for what is running and closes every connection. Every method fails
+// afterwards; Close itself may be called again.
+func (s *Store) Close() error {
+	s.pool.Close()
+	return nil
+}
+
+// query reads every row of a query.
+func query[T any](ctx context.Context, s *Store, scan func(pgx.CollectableRow) (T, error), sql string, args ...any) ([]T, error) {
+	rows, err := s.pool.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, s.broken(err)
+	}
+	all, err := collect(rows, scan)
+	return all, s.broken(err)
+}
+
+// collect reads every row and closes rows. Without rows it returns nil.
+func collect[T any](rows pgx.Rows, scan func(pgx.CollectableRow) (T, error)) ([]T, error) {
+	defer rows.Close()
+	var all []T
+	for rows.Next() {
+		one, err := scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, one)
+	}
+	return all, rows.Err()
+}
+
+// queryAt is query with the database's clock, in one round trip.
+func queryAt[T any](ctx context.Context, s *Store, scan func(pgx.CollectableRow) (T, error), sql string, args ...any) (all []T, now time.Time, err error) {
+	var batch pgx.Batch
+	batch.Queue(sql, args...)
+	batch.Queue(`SELECT ` + clock)
+	results := s.pool.SendBatch(ctx, &batch)
+	defer results.Close() //nolint:errcheck // what matters has been read
+	rows, err := results.Query()
+	if err != nil {
+		return nil, time.Time{}, s.broken(err)
+	}
+	if all, err = collect(rows, scan); err != nil {
+		return nil, time.Time{}, s.broken(err)
+	}
+	var micros int64
+	if err := results.QueryRow().Scan(&micros); err != nil {
+		return nil, time.Time{}, s.broken(err)
+	}
+	return all, instant(micros), nil
+}
+
+// instant is what the database's clock said.
+func instant(micros int64) time.Time { return time.UnixMicro(micros).UTC() }

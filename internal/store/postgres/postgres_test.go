@@ -1,0 +1,155 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"go.uber.org/goleak"
+
+	"github.com/cambio-auth/cambio/internal/pgtest"
+	"github.com/cambio-auth/cambio/internal/store"
+	"github.com/cambio-auth/cambio/internal/store/postgres"
+	"github.com/cambio-auth/cambio/internal/store/storetest"
+	"github.com/cambio-auth/cambio/verifier"
+)
+
+// TestMain says whether a connection or a goroutine was left behind.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/cambio-auth/cambio/internal/pgtest.hold"),
+		goleak.IgnoreTopFunction("github.com/jackc/pgx/v5/pgconn.(*PgConn).asyncClose.func1"))
+}
+
+func TestPostgres(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) storetest.Database { return shiftable(t, "") })
+}
+
+// The way to go through a pooler that keeps nothing for a session.
+func TestPostgresWithoutPreparedStatements(t *testing.T) {
+	for _, mode := range []string{"exec", "simple_protocol"} {
+		t.Run(mode, func(t *testing.T) {
+			storetest.Run(t, func(t *testing.T) storetest.Database {
+				return shiftable(t, "&default_query_exec_mode="+mode)
+			})
+		})
+	}
+}
+
+// shiftable is a database whose clock_timestamp() is ours: it is found before that
+// of pg_catalog.
+func shiftable(t *testing.T, params string) storetest.Database {
+	url := database(t)
+	do(t, url, `CREATE SCHEMA shifted`,
+		`CREATE TABLE shifted.clock (by interval NOT NULL)`, `INSERT INTO shifted.clock VALUES ('0')`,
+		`CREATE FUNCTION shifted.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE
+			AS 'SELECT pg_catalog.clock_timestamp() + by FROM shifted.clock'`,
+		`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = shifted, pg_catalog, public', current_database()); END $$`)
+	return storetest.Database{
+		Open: func(ctx context.Context) (store.Store, error) {
+			return postgres.Open(ctx, url+params, postgres.Options{})
+		},
+		Shift: func(ctx context.Context, by time.Duration) error {
+			return exec(ctx, url, fmt.Sprintf(`UPDATE shifted.clock SET by = by + interval '%d microseconds'`, by.Microseconds()))
+		},
+	}
+}
+
+// database is the URL of a fresh database at the newest schema.
+func database(t testing.TB) string {
+	t.Helper()
+	return pgtest.Database(t, "newest", func(ctx context.Context, url string) error {
+		s, err := postgres.Open(ctx, url, postgres.Options{})
+		if err != nil {
+			return err
+		}
+		return s.Close()
+	})
+}
+
+// open opens a store that the test closes.
+func open(t testing.TB, url string) *postgres.Store {
+	t.Helper()
+	s, err := postgres.Open(t.Context(), url, postgres.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func do(t testing.TB, url string, statements ...string) {
+	t.Helper()
+	if err := exec(t.Context(), url, statements...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func exec(ctx context.Context, url string, statements ...string) error {
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return err
+	}
+	for _, sql := range statements {
+		if _, err := conn.Exec(ctx, sql); err != nil {
+			return errors.Join(err, conn.Close(ctx))
+		}
+	}
+	return conn.Close(ctx)
+}
+
+// ask returns the one value that sql answers, on a connection of its own.
+func ask[T any](t testing.TB, url, sql string) (value T) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	if err := conn.QueryRow(t.Context(), sql).Scan(&value); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+	return value
+}
+
+// addKeys stores n keys, each with this many uses, and returns their digests.
+// Key i is id(i).
+func addKeys(t testing.TB, s *postgres.Store, n int, uses int64) []verifier.Digest {
+	t.Helper()
+	digests := make([]verifier.Digest, n)
+	for i := range digests {
+		digests[i] = verifier.NewSecret(fmt.Sprintf("imported-%d", i)).Digest()
+		err := s.CreateKey(t.Context(),
+			verifier.Key{ID: id(i), Digest: digests[i], Keyspace: "default", State: verifier.Active},
+			verifier.Budget{ID: verifier.BudgetID(id(i)), Counted: true, Remaining: uses})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return digests
+}
+
+func id(i int) verifier.KeyID { return verifier.KeyID(fmt.Sprintf("key_%04d", i)) }
+
+// take returns a decide that takes n uses from every key, and counts them.
+func take(n int64) func(time.Time, []*verifier.Record) {
+	return func(_ time.Time, found []*verifier.Record) {
+		for _, rec := range found {
+			if n > 0 {
+				rec.Budget.Remaining -= n
+				rec.Uses = append(rec.Uses, verifier.Use{Client: "orders", Audience: "https://a.example.com", Grants: 1, Cost: n})
+			}
+		}
+	}
+}
+
+// update is an Update of keys alone.
+func update(ctx context.Context, s verifier.Store, digests []verifier.Digest, decide func(time.Time, []*verifier.Record)) error {
+	return s.Update(ctx, verifier.Lookup{Digests: digests}, func(now time.Time, found verifier.Found) { decide(now, found.Records) })
+}
