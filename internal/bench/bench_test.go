@@ -31,18 +31,26 @@ func planFor(short bool) plan {
 // CAMBIO_BENCH_JSON it appends that to a file, a line for each row; with
 // CAMBIO_BENCH_PROFILE it leaves the servers' profiles in a directory.
 func BenchmarkServer(b *testing.B) {
-	if b.N > 1 {
-		b.Fatal("run with -benchtime=1x: it measures by itself")
-	}
-	p, began := planFor(testing.Short()), time.Now()
+	p := planFor(testing.Short())
 	var all rows
-	for _, measure := range []func(testing.TB, plan) rows{inMemory, onSQLite, crowdedSQLite} {
-		if b.Failed() {
-			break
-		}
-		found := measure(b, p)
-		found.print(os.Stdout)
-		all = append(all, found...)
+	for _, block := range []struct {
+		name    string
+		measure func(testing.TB, plan) rows
+	}{
+		{"memory", inMemory},
+		{"SQLite", onSQLite},
+		{"PostgreSQL", onPostgreSQL},
+		{"crowded SQLite", crowdedSQLite},
+		{"crowded PostgreSQL", crowdedPostgreSQL},
+	} {
+		b.Run(block.name, func(b *testing.B) {
+			if b.N > 1 {
+				b.Fatal("run with -benchtime=1x: it measures by itself")
+			}
+			found := block.measure(b, p)
+			found.print(os.Stdout)
+			all = append(all, found...)
+		})
 	}
 	all.compare(os.Stdout)
 	if to := os.Getenv("CAMBIO_BENCH_JSON"); to != "" {
@@ -50,7 +58,6 @@ func BenchmarkServer(b *testing.B) {
 			b.Error(err)
 		}
 	}
-	fmt.Printf("measured in %.0f s\n", time.Since(began).Seconds())
 }
 
 // The names of rows, by which targets find them.
@@ -112,7 +119,10 @@ func (g *gathering) compareGroups(url string, ways ...string) {
 		cfg := serverConfig{Store: url}
 		switch way {
 		case perRequest:
-			cfg.Group, cfg.Groups = 1, 256 // what bounds it is the store's own number of connections
+			cfg.Group, cfg.Groups = 1, 256 // bounded by the store's connections alone
+			if g.pg != nil {
+				cfg.Store += "&pool_max_conns=16"
+			}
 		case fourGroups:
 			cfg.Groups = 4
 		}

@@ -119,7 +119,7 @@ func run(ctx context.Context, cfg serverConfig, public net.Listener) (sums func(
 		db, sums = m, m.sums
 	} else {
 		sums = nothing
-		if db, err = store.Open(ctx, cfg.Store); err != nil {
+		if db, err = open(ctx, cfg.Store); err != nil {
 			return nil, nil, err
 		}
 	}
