@@ -5,30 +5,40 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/cambio-auth/cambio/internal/store/postgres"
 	"github.com/cambio-auth/cambio/internal/store/sqlite"
 )
 
 var (
-	errURL = errors.New(`CAMBIO_STORE: must be sqlite:PATH, such as "sqlite:cambio.db" or "sqlite:/var/lib/cambio/cambio.db", or postgres://…`)
-	errPG  = errors.New("CAMBIO_STORE: PostgreSQL is not supported by this version yet; use sqlite:PATH")
+	errURL = errors.New(`CAMBIO_STORE: must be sqlite:PATH, such as "sqlite:cambio.db" or "sqlite:/var/lib/cambio/cambio.db", ` +
+		`or postgres://USER:PASSWORD@HOST/DATABASE`)
 	errMem = errors.New("CAMBIO_STORE: a store in memory would forget its keys; use sqlite:PATH with the path of a file")
 )
 
 // Open opens the store that url names: "sqlite:" and the path of a file, relative
-// or absolute, which is made if it is not there. Its errors name the setting
-// CAMBIO_STORE and never hold url, which may hold a password; ctx bounds the
-// opening alone.
+// or absolute, which is made if it is not there; or a database of PostgreSQL, as
+// "postgres://" or "postgresql://", which must be there and may be empty. Its errors
+// name the setting CAMBIO_STORE and never hold url, which may hold a password; ctx
+// bounds the opening alone.
 func Open(ctx context.Context, url string) (Store, error) {
 	scheme, rest, found := strings.Cut(url, ":")
 	switch {
-	case found && (scheme == "postgres" || scheme == "postgresql"):
-		return nil, errPG
+	case found && (scheme == "postgres" || scheme == "postgresql") && strings.HasPrefix(rest, "//"):
+		return openPostgres(ctx, url)
 	case !found || scheme != "sqlite" || !namesFile(rest):
 		return nil, errURL
 	case strings.Contains(rest, ":memory:"):
 		return nil, errMem
 	}
 	s, err := sqlite.Open(ctx, rest, sqlite.Options{})
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func openPostgres(ctx context.Context, url string) (Store, error) {
+	s, err := postgres.Open(ctx, url, postgres.Options{})
 	if err != nil {
 		return nil, err
 	}

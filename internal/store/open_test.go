@@ -1,10 +1,12 @@
 package store_test
 
 import (
+	"errors"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/cambio-auth/cambio/internal/pgtest"
 	"github.com/cambio-auth/cambio/internal/store"
 )
 
@@ -25,21 +27,42 @@ func TestOpenTakesThePathOfAFile(t *testing.T) {
 	}
 }
 
+func TestOpenTakesADatabaseOfPostgreSQL(t *testing.T) {
+	url := pgtest.Database(t, "", nil)
+	for _, url := range []string{url, "postgresql" + strings.TrimPrefix(url, "postgres")} {
+		s, err := store.Open(t.Context(), url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(s.Ping(t.Context()), s.Close()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestOpenSaysWhatItTakesAndNeverAPassword(t *testing.T) {
 	const accepted = "must be sqlite:PATH"
 	for url, want := range map[string]string{
-		"":                            accepted,
-		"cambio.db":                   accepted,
-		"sqlite":                      accepted,
-		"sqlite:":                     accepted,
-		"sqlite://hunter2.db":         accepted,
-		"sqlite:file:hunter2.db":      accepted,
-		"SQLITE:hunter2.db":           accepted,
-		"mysql://me:hunter2@db/x":     accepted,
-		"hunter2 sqlite:x":            accepted,
-		"sqlite::memory:":             "would forget its keys",
-		"postgres://me:hunter2@db/x":  "PostgreSQL is not supported by this version yet",
-		"postgresql://me:hunter2@[/x": "PostgreSQL is not supported by this version yet",
+		"":                                    accepted,
+		"cambio.db":                           accepted,
+		"sqlite":                              accepted,
+		"sqlite:":                             accepted,
+		"sqlite://hunter2.db":                 accepted,
+		"sqlite:file:hunter2.db":              accepted,
+		"SQLITE:hunter2.db":                   accepted,
+		"mysql://me:hunter2@db/x":             accepted,
+		"hunter2 sqlite:x":                    accepted,
+		"sqlite::memory:":                     "would forget its keys",
+		"postgres:hunter2":                    accepted,
+		"postgres://me:hunter2@127.0.0.1:1/x": "the server cannot be reached",
+		"postgresql://me:hunter2@[/x":         "the URL cannot be read",
+		"postgres://me:hunter2/3@db/x":        "the URL cannot be read",
+		"postgres://me:1?hunter2@db/x":        "the URL cannot be read",
+		"postgres://me:1#hunter2@db/x":        "the URL cannot be read",
+		"postgres://me:1/hunter2@db/x":        "the URL cannot be read",
+		"postgres://me:hunter2%zz@db/x":       "the URL cannot be read",
+		"postgres://me@db/x?sslmode=hunter2":  "the URL cannot be read",
+		"postgres://me@db/x?pool_max_conns=0&password=hunter2": "the URL cannot be read",
 	} {
 		s, err := store.Open(t.Context(), url)
 		if err == nil {
