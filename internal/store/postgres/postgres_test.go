@@ -42,11 +42,11 @@ func TestPostgresWithoutPreparedStatements(t *testing.T) {
 // of pg_catalog.
 func shiftable(t *testing.T, params string) storetest.Database {
 	url := database(t)
-	do(t, url, `CREATE SCHEMA shifted`,
+	must(t, exec(t.Context(), url, `CREATE SCHEMA shifted`,
 		`CREATE TABLE shifted.clock (by interval NOT NULL)`, `INSERT INTO shifted.clock VALUES ('0')`,
 		`CREATE FUNCTION shifted.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE
 			AS 'SELECT pg_catalog.clock_timestamp() + by FROM shifted.clock'`,
-		`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = shifted, pg_catalog, public', current_database()); END $$`)
+		`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = shifted, pg_catalog, public', current_database()); END $$`))
 	return storetest.Database{
 		Open: func(ctx context.Context) (store.Store, error) {
 			return postgres.Open(ctx, url+params, postgres.Options{})
@@ -84,13 +84,6 @@ func open(t testing.TB, url string) *postgres.Store {
 	return s
 }
 
-func do(t testing.TB, url string, statements ...string) {
-	t.Helper()
-	if err := exec(t.Context(), url, statements...); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func exec(ctx context.Context, url string, statements ...string) error {
 	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
@@ -104,19 +97,57 @@ func exec(ctx context.Context, url string, statements ...string) error {
 	return conn.Close(ctx)
 }
 
-// ask returns the one value that sql answers, on a connection of its own.
-func ask[T any](t testing.TB, url, sql string) (value T) {
+// connect opens a connection for the length of the test.
+func connect(t testing.TB, url string) *pgx.Conn {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close(context.Background())
+	t.Cleanup(func() { conn.Close(context.Background()) })
+	return conn
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// run executes statements in order.
+func run(t testing.TB, conn *pgx.Conn, statements ...string) {
+	t.Helper()
+	for _, sql := range statements {
+		if _, err := conn.Exec(t.Context(), sql); err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+	}
+}
+
+// ask returns the one value that sql answers.
+func ask[T any](t testing.TB, conn *pgx.Conn, sql string) (value T) {
+	t.Helper()
 	if err := conn.QueryRow(t.Context(), sql).Scan(&value); err != nil {
 		t.Fatalf("%s: %v", sql, err)
 	}
 	return value
 }
+
+// until asks until the answer is yes, a minute at most.
+func until(t testing.TB, conn *pgx.Conn, sql string) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
+		if ask[bool](t, conn, sql) {
+			return
+		}
+	}
+	t.Fatalf("never came true: %s", sql)
+}
+
+// waiting is whether a statement waits for a lock of another.
+const waiting = `SELECT count(*) > 0 FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+	WHERE NOT l.granted AND a.datname = current_database()`
 
 // addKeys stores n keys, each with this many uses, and returns their digests.
 // Key i is id(i).

@@ -1,0 +1,28 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+)
+
+// The statements that tests look at.
+const LockByDigests = lockByDigests
+
+// SurelyUncommitted is tested by its codes.
+var SurelyUncommitted = surelyUncommitted
+
+// CommitAborted commits a transaction that PostgreSQL has given up meanwhile.
+func (s *Store) CommitAborted(ctx context.Context) error {
+	return s.transact(ctx, func(tx *transaction) ([]statement, error) {
+		if _, err := tx.write(ctx); err != nil {
+			return nil, err
+		}
+		if _, err := tx.conn.Exec(ctx, `SELECT 1/0`); err == nil {
+			return nil, errors.New("the statement that should abort it has succeeded")
+		}
+		return nil, nil
+	})
+}
+
+// Connections is how many there are.
+func (s *Store) Connections() int32 { return s.pool.Stat().TotalConns() }
