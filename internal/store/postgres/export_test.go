@@ -26,3 +26,16 @@ func (s *Store) CommitAborted(ctx context.Context) error {
 
 // Connections is how many there are.
 func (s *Store) Connections() int32 { return s.pool.Stat().TotalConns() }
+
+// MaxConnections is how many there may be.
+func (s *Store) MaxConnections() int32 { return s.pool.Config().MaxConns }
+
+// Setting is what a connection of the pool has.
+func (s *Store) Setting(ctx context.Context, name string) (value string, err error) {
+	return value, s.pool.QueryRow(ctx, `SELECT current_setting($1::text)`, name).Scan(&value)
+}
+
+// Prepared is how many statements a connection of the pool has prepared.
+func (s *Store) Prepared(ctx context.Context) (n int64, err error) {
+	return n, s.pool.QueryRow(ctx, `SELECT count(*) FROM pg_prepared_statements`).Scan(&n)
+}

@@ -121,8 +121,9 @@ func TestWhatIsDecidedOnIsWhatTheLockWaitLeft(t *testing.T) {
 	}
 }
 
-// A real deadlock: the rival holds a row of usage and wants the budget that the
-// Update holds, which then wants the row of usage.
+// A real deadlock: the rival holds a row of usage and wants the budgets, one of
+// which the Update holds, which then wants the row of usage. A lock on the table is
+// one that nobody can get before the rival who asked first.
 func TestADeadlockIsSurvivedAndChargesOnce(t *testing.T) {
 	url := database(t)
 	s := open(t, url+"&deadlock_timeout=10ms")
@@ -135,7 +136,7 @@ func TestADeadlockIsSurvivedAndChargesOnce(t *testing.T) {
 	err := update(t.Context(), s, digests, func(now time.Time, found []*verifier.Record) {
 		if decided++; decided == 1 {
 			rivalling.Go(func() {
-				if _, err := rival.Exec(t.Context(), `SELECT 1 FROM budgets FOR UPDATE; COMMIT`); err != nil {
+				if _, err := rival.Exec(t.Context(), `LOCK TABLE budgets IN EXCLUSIVE MODE; COMMIT`); err != nil {
 					t.Errorf("the rival was the victim: %v", err)
 				}
 			})

@@ -184,3 +184,35 @@ func take(n int64) func(time.Time, []*verifier.Record) {
 func update(ctx context.Context, s verifier.Store, digests []verifier.Digest, decide func(time.Time, []*verifier.Record)) error {
 	return s.Update(ctx, verifier.Lookup{Digests: digests}, func(now time.Time, found verifier.Found) { decide(now, found.Records) })
 }
+
+func BenchmarkUpdate(b *testing.B) {
+	server := pgtest.Start(b, pgtest.Options{Durable: true})
+	s := open(b, server.URL("postgres"))
+	digests := addKeys(b, s, 256, 1<<40)
+	if err := exec(b.Context(), server.URL("postgres"), `ANALYZE`); err != nil {
+		b.Fatal(err)
+	}
+	unknown := make([]verifier.Digest, 256)
+	for i := range unknown {
+		unknown[i] = verifier.NewSecret(fmt.Sprint(i)).Digest()
+	}
+	for _, what := range []struct {
+		name    string
+		digests []verifier.Digest
+		uses    int64
+	}{{"unknown", unknown, 0}, {"refused", digests, 0}, {"granted", digests, 1}} {
+		for _, n := range []int{1, 64, 256} {
+			b.Run(fmt.Sprintf("%s/keys=%d", what.name, n), func(b *testing.B) {
+				decide := take(what.uses)
+				if what.name == "unknown" {
+					decide = func(time.Time, []*verifier.Record) {}
+				}
+				for b.Loop() {
+					if err := update(b.Context(), s, what.digests[:n], decide); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}

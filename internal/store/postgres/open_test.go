@@ -1,0 +1,114 @@
+package postgres_test
+
+import (
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/cambio-auth/cambio/internal/pgtest"
+	"github.com/cambio-auth/cambio/internal/store/postgres"
+)
+
+func TestServersThatStartAtOnceMigrateAnEmptyDatabaseOnce(t *testing.T) {
+	url := pgtest.Database(t, "", nil)
+	var starting sync.WaitGroup
+	for range 6 {
+		starting.Go(func() {
+			s, err := postgres.Open(t.Context(), url, postgres.Options{})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			s.Close()
+		})
+	}
+	starting.Wait()
+	conn := connect(t, url)
+	if n := ask[int64](t, conn, `SELECT count(*) FROM cambio_schema_version WHERE version_id = 1`); n != 1 {
+		t.Errorf("migrated %d times", n)
+	}
+	if n := ask[int64](t, conn, `SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'`); n != 0 {
+		t.Errorf("%d locks are left", n)
+	}
+}
+
+func TestASchemaThatIsNewerIsRefusedAndLeftAlone(t *testing.T) {
+	url := database(t)
+	conn := connect(t, url)
+	run(t, conn, `INSERT INTO cambio_schema_version (version_id, is_applied) VALUES (99, true)`)
+	wantOpenError(t, url, "version 99 and this binary knows none above 1; run the newer binary")
+	if n := ask[int64](t, conn, `SELECT max(version_id) FROM cambio_schema_version`); n != 99 {
+		t.Errorf("the version became %d", n)
+	}
+}
+
+func TestOpenSaysWhatIsWrong(t *testing.T) {
+	server := pgtest.Start(t, pgtest.Options{TCP: true})
+	url := server.URL("postgres")
+	admin := connect(t, url)
+	wantOpenError(t, strings.Replace(url, "/postgres?", "/nowhere?", 1), "the database does not exist; create it")
+	wantOpenError(t, strings.Replace(url, "user=postgres", "user=nobody", 1), "user or password are wrong")
+	wantOpenError(t, strings.Replace(url, "password=", "password=hunter2", 1), "user or password are wrong")
+	wantOpenError(t, url+"&no_such_setting=1", "no_such_setting")
+	wantOpenError(t, url+"&target_session_attrs=read-only", "the server cannot be reached")
+	run(t, admin, `CREATE ROLE guest LOGIN PASSWORD 'hunter2'`, `REVOKE CREATE ON SCHEMA public FROM public`)
+	guest := strings.Replace(url, "user=postgres", "user=guest", 1)
+	guest = guest[:strings.Index(guest, "password=")] + "password=hunter2&" + guest[strings.Index(guest, "port="):]
+	wantOpenError(t, guest, "the user may not do that")
+	run(t, admin, `CREATE TABLE keys (other int)`)
+	wantOpenError(t, url, `relation "keys" already exists`)
+	server.Stop()
+	wantOpenError(t, url, "the server cannot be reached")
+}
+
+func wantOpenError(t *testing.T, url, want string) {
+	t.Helper()
+	s, err := postgres.Open(t.Context(), url, postgres.Options{})
+	if err == nil {
+		s.Close()
+		t.Errorf("opened, want an error with %q", want)
+		return
+	}
+	if text := err.Error(); !strings.HasPrefix(text, "CAMBIO_STORE: ") || !strings.Contains(text, want) ||
+		strings.Contains(text, "hunter2") || strings.Contains(text, url) {
+		t.Errorf("error is %v, want one with %q and no password", err, want)
+	}
+}
+
+func TestEveryConnectionIsDurableAndPlansOnce(t *testing.T) {
+	url := database(t)
+	s := open(t, url)
+	for setting, want := range map[string]string{
+		"application_name": "cambio", "jit": "off", "plan_cache_mode": "force_generic_plan",
+		"synchronous_commit": "on", "idle_in_transaction_session_timeout": "10s",
+	} {
+		if got, err := s.Setting(t.Context(), setting); got != want || err != nil {
+			t.Errorf("%s is %s, want %s; %v", setting, got, want, err)
+		}
+	}
+	said := open(t, url+"&application_name=mine&synchronous_commit=local&pool_max_conns=3")
+	for setting, want := range map[string]string{"application_name": "mine", "synchronous_commit": "local", "jit": "off"} {
+		if got, err := said.Setting(t.Context(), setting); got != want || err != nil {
+			t.Errorf("%s is %s, want %s as the URL says; %v", setting, got, want, err)
+		}
+	}
+	plain := open(t, url+"&default_query_exec_mode=exec")
+	if got, err := plain.Setting(t.Context(), "application_name"); got != "" || err != nil {
+		t.Errorf("application_name is %s, want none behind a pooler; %v", got, err)
+	}
+	if a, b, c := s.MaxConnections(), said.MaxConnections(), plain.MaxConnections(); a != 8 || b != 3 || c != 8 {
+		t.Errorf("%d, %d and %d connections at most, want 8, 3 and 8", a, b, c)
+	}
+}
+
+func TestBehindAPoolerNothingIsPrepared(t *testing.T) {
+	url := database(t)
+	for mode, want := range map[string]bool{"exec": false, "simple_protocol": false, "cache_statement": true} {
+		s := open(t, url+"&pool_max_conns=1&default_query_exec_mode="+mode)
+		must(t, update(t.Context(), s, nil, take(1)))
+		prepared, err := s.Prepared(t.Context())
+		if prepared > 0 != want || err != nil {
+			t.Errorf("%s: %d statements are prepared; %v", mode, prepared, err)
+		}
+	}
+}
