@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -27,18 +28,20 @@ import (
 const patience = 30 * time.Second
 
 var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
-	"ready":       cmdReady,
-	"field":       cmdField,
-	"exchangekey": cmdExchangeKey,
-	"checktoken":  cmdCheckToken,
-	"inflight":    cmdInFlight,
-	"cutoff":      cmdCutOff,
-	"get":         cmdGet,
-	"eventually":  cmdEventually,
-	"sigterm":     cmdSigterm,
-	"taken":       cmdTaken,
-	"exitcode":    cmdExitCode,
-	"shows":       cmdShows,
+	"ready":            cmdReady,
+	"field":            cmdField,
+	"exchangekey":      cmdExchangeKey,
+	"checktoken":       cmdCheckToken,
+	"inflight":         cmdInFlight,
+	"cutoff":           cmdCutOff,
+	"get":              cmdGet,
+	"eventually":       cmdEventually,
+	"eventuallylogged": cmdEventuallyLogged,
+	"freeport":         cmdFreePort,
+	"sigterm":          cmdSigterm,
+	"taken":            cmdTaken,
+	"exitcode":         cmdExitCode,
+	"shows":            cmdShows,
 }
 
 // ready LOG waits until the server that writes LOG is ready, and sets $PUBLIC
@@ -236,6 +239,21 @@ func cmdEventually(ts *testscript.TestScript, _ bool, args []string) {
 		status, _ := get(args[0], credential)
 		return fmt.Sprint(status) == args[1]
 	})
+}
+
+// eventuallylogged FILE PATTERN waits for a line that matches.
+func cmdEventuallyLogged(ts *testscript.TestScript, _ bool, args []string) {
+	pattern, err := regexp.Compile(args[1])
+	ts.Check(err)
+	until(ts, args[0]+" holds "+args[1], func() bool { return pattern.MatchString(readFile(ts, args[0])) })
+}
+
+// freeport VAR sets a variable to an address that was free a moment ago.
+func cmdFreePort(ts *testscript.TestScript, _ bool, args []string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Setenv(args[0], l.Addr().String())
+	ts.Check(l.Close())
 }
 
 func get(url, credential string) (int, string) {

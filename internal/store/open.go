@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/cambio-auth/cambio/internal/store/postgres"
@@ -18,8 +19,8 @@ var (
 // Open opens the store that url names: "sqlite:" and the path of a file, relative
 // or absolute, which is made if it is not there; or a database of PostgreSQL, as
 // "postgres://" or "postgresql://", which must be there and may be empty. Its errors
-// name the setting CAMBIO_STORE and never hold url, which may hold a password; ctx
-// bounds the opening alone.
+// name the setting CAMBIO_STORE and never hold url, which may hold a password; they
+// wrap ErrAway if the database may answer later. ctx bounds the opening alone.
 func Open(ctx context.Context, url string) (Store, error) {
 	scheme, rest, found := strings.Cut(url, ":")
 	switch {
@@ -39,6 +40,9 @@ func Open(ctx context.Context, url string) (Store, error) {
 
 func openPostgres(ctx context.Context, url string) (Store, error) {
 	s, err := postgres.Open(ctx, url, postgres.Options{})
+	if err != nil && postgres.Away(err) {
+		return nil, fmt.Errorf("%w (%w)", err, ErrAway)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -75,3 +75,18 @@ func TestOpenSaysWhatItTakesAndNeverAPassword(t *testing.T) {
 		}
 	}
 }
+
+func TestADatabaseThatMayAnswerLaterIsAway(t *testing.T) {
+	server := pgtest.Start(t, pgtest.Options{TCP: true})
+	url := server.URL("postgres")
+	if _, err := store.Open(t.Context(), strings.Replace(url, "/postgres?", "/nowhere?", 1)); err == nil || errors.Is(err, store.ErrAway) {
+		t.Errorf("without the database: %v", err)
+	}
+	server.Stop()
+	if _, err := store.Open(t.Context(), url); !errors.Is(err, store.ErrAway) {
+		t.Errorf("without a server: %v", err)
+	}
+	if _, err := store.Open(t.Context(), "sqlite:/"); err == nil || errors.Is(err, store.ErrAway) {
+		t.Errorf("a directory: %v", err)
+	}
+}
