@@ -5,9 +5,6 @@ import (
 	"errors"
 )
 
-// The statements that tests look at.
-const LockByDigests = lockByDigests
-
 // SurelyUncommitted is tested by its codes.
 var SurelyUncommitted = surelyUncommitted
 

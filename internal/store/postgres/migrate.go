@@ -62,7 +62,7 @@ func schemaVersion(ctx context.Context, cfg *pgx.ConnConfig) (version int64, err
 	if err != nil {
 		return 0, err
 	}
-	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // what matters has been read
+	defer conn.Close(context.WithoutCancel(ctx))
 	err = conn.QueryRow(ctx, `SELECT coalesce(max(version_id), 0) FROM `+versionTable+` WHERE is_applied`).Scan(&version)
 	if codeOf(err) == "42P01" { // no such table
 		return 0, nil

@@ -1,12 +1,21 @@
 package postgres_test
 
 import (
+	"encoding/json"
+	"math"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/cambio-auth/cambio/internal/client"
+	"github.com/cambio-auth/cambio/internal/manage"
 	"github.com/cambio-auth/cambio/internal/pgtest"
 	"github.com/cambio-auth/cambio/internal/store/postgres"
+	"github.com/cambio-auth/cambio/internal/usage"
+	"github.com/cambio-auth/cambio/issuer"
+	"github.com/cambio-auth/cambio/verifier"
 )
 
 func TestServersThatStartAtOnceMigrateAnEmptyDatabaseOnce(t *testing.T) {
@@ -110,5 +119,49 @@ func TestBehindAPoolerNothingIsPrepared(t *testing.T) {
 		if prepared > 0 != want || err != nil {
 			t.Errorf("%s: %d statements are prepared; %v", mode, prepared, err)
 		}
+	}
+}
+
+// Every statement once, with values that are hard to quote.
+func TestInTheSimpleProtocolEverythingComesBack(t *testing.T) {
+	s := open(t, database(t)+"&default_query_exec_mode=simple_protocol")
+	at := time.Unix(0, math.MinInt64).UTC()
+	key := verifier.Key{
+		ID: "key_'\\", Digest: verifier.Digest{0, '\'', 255}, Start: "$1 -- ", Keyspace: "old", Owner: `"'\`,
+		Permissions: verifier.Permissions{`{"`: {`,"\'`, ""}}, Audiences: []string{`{a,"b\'}`, "", "NULL"},
+		Metadata: json.RawMessage("{ \"'\": \"\\u0000\" }"), State: verifier.Active, CreatedAt: at,
+	}
+	budget := verifier.Budget{ID: "b'", Counted: true, Remaining: 5, TAT: at, Refill: verifier.Refill{Amount: 1, Interval: verifier.Daily}}
+	c := client.Client{ID: "o'", Rights: client.Rights(), Audiences: []string{}, Keyspaces: []string{"old"}, Secrets: []verifier.Digest{{1}, {0}}, Version: 1}
+	must(t, s.CreateClient(t.Context(), c))
+	must(t, s.CreateKeyspace(t.Context(), verifier.Keyspace{Name: "old", Prefix: "'", ImportedKeys: true}))
+	must(t, s.CreateKey(t.Context(), key, budget))
+	must(t, update(t.Context(), s, []verifier.Digest{key.Digest}, take(2)))
+	must(t, s.AddUsage(t.Context(), []usage.Count{{Key: key.ID, Client: "o'", Outcome: "spent", Requests: 1}}))
+	must(t, s.RollUp(t.Context()))
+	_, err := s.AddFirstSigningKey(t.Context(), issuer.SealedKey{KID: "k", Algorithm: "EdDSA", PublicKey: []byte{0}, Sealed: []byte("'")})
+	must(t, err)
+
+	c.ImportedKeys, c.Version = true, 2
+	clients, err := s.Clients(t.Context())
+	must(t, err)
+	keys, _, err := s.Keys(t.Context(), manage.KeyFilter{Keyspace: "old", Owner: key.Owner, Limit: 9})
+	must(t, err)
+	signing, err := s.SigningKeys(t.Context())
+	must(t, err)
+	points, err := s.Usage(t.Context(), usage.Query{Owner: key.Owner})
+	must(t, err)
+	if len(clients) != 1 || !reflect.DeepEqual(clients[0], c) {
+		t.Errorf("clients are %+v, want %+v", clients, c)
+	}
+	if budget.Remaining = 3; len(keys) != 1 || !reflect.DeepEqual(keys[0].Key, key) || *keys[0].Budget != budget {
+		t.Errorf("keys are %+v, want %+v", keys, key)
+	}
+	if len(signing) != 1 || string(signing[0].Sealed) != "'" || len(points) != 2 {
+		t.Errorf("signing keys %+v, usage %+v", signing, points)
+	}
+	n, err := s.Forget(t.Context(), time.Now().Add(24*time.Hour), 9)
+	if n != 2 || err != nil {
+		t.Errorf("%d forgotten, want 2; %v", n, err)
 	}
 }

@@ -115,7 +115,7 @@ func queryAt[T any](ctx context.Context, s *Store, scan func(pgx.CollectableRow)
 	batch.Queue(sql, args...)
 	batch.Queue(`SELECT ` + clock)
 	results := s.pool.SendBatch(ctx, &batch)
-	defer results.Close() //nolint:errcheck // what matters has been read
+	defer results.Close()
 	rows, err := results.Query()
 	if err != nil {
 		return nil, time.Time{}, s.broken(err)

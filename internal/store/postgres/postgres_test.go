@@ -29,13 +29,9 @@ func TestPostgres(t *testing.T) {
 
 // The way to go through a pooler that keeps nothing for a session.
 func TestPostgresWithoutPreparedStatements(t *testing.T) {
-	for _, mode := range []string{"exec", "simple_protocol"} {
-		t.Run(mode, func(t *testing.T) {
-			storetest.Run(t, func(t *testing.T) storetest.Database {
-				return shiftable(t, "&default_query_exec_mode="+mode)
-			})
-		})
-	}
+	storetest.Run(t, func(t *testing.T) storetest.Database {
+		return shiftable(t, "&default_query_exec_mode=exec")
+	})
 }
 
 // shiftable is a database whose clock_timestamp() is ours: it is found before that

@@ -22,10 +22,10 @@ const (
 
 // keyRow is a key as its columns hold it.
 type keyRow struct {
-	id, keyspace, state string
-	digest, metadata    []byte
-	permissions         []byte
-	created, expires    pgtype.Int8
+	id, state        string
+	digest, metadata []byte
+	permissions      []byte
+	created, expires pgtype.Int8
 }
 
 func (r *keyRow) dest(k *verifier.Key) []any {

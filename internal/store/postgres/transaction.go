@@ -142,7 +142,7 @@ func (tx *transaction) commit(ctx context.Context, statements []statement) error
 	batch.Queue(commit)
 	forgetWarnings(tx.conn.Conn())
 	results := tx.conn.SendBatch(ctx, &batch)
-	defer results.Close() //nolint:errcheck // what matters has been read
+	defer results.Close()
 	for range statements {
 		if _, err := results.Exec(); err != nil {
 			return commitError(err)
