@@ -169,20 +169,47 @@ func TestAServerThatCameBackIsUsedAtOnce(t *testing.T) {
 	server := pgtest.Start(t, pgtest.Options{Durable: true})
 	s := open(t, server.URL("postgres"))
 	digests := addKeys(t, s, 1, 500)
-	for _, end := range []func(){server.Kill, server.Stop} {
-		var warming sync.WaitGroup
-		for range 8 { // more connections than an Update has tries
-			warming.Go(func() { _ = update(t.Context(), s, digests, take(1)) })
-		}
-		warming.Wait()
-		end()
-		err := update(t.Context(), s, digests, take(1))
-		if err == nil || errors.Is(err, verifier.ErrOutcomeUnknown) {
-			t.Errorf("while it is down the error is %v, want one that is certain", err)
+	for name, ask := range map[string]func() error{
+		"an Update": func() error { return update(t.Context(), s, digests, take(1)) },
+		"a reader":  func() error { _, _, err := s.Key(t.Context(), id(0)); return err },
+		"a list":    func() error { _, err := s.Clients(t.Context()); return err },
+		"a ping":    func() error { return s.Ping(t.Context()) },
+	} {
+		warmUp(t, s) // more connections than there are tries
+		server.Kill()
+		if err := ask(); err == nil || errors.Is(err, verifier.ErrOutcomeUnknown) {
+			t.Errorf("%s: while the server is down the error is %v, want one that is certain", name, err)
 		}
 		server.Restart(t)
-		must(t, update(t.Context(), s, digests, take(1)))
+		if err := ask(); err != nil {
+			t.Errorf("%s: the server is back: %v", name, err)
+		}
+		warmUp(t, s)
+		server.Stop()
+		server.Restart(t)
+		if err := ask(); err != nil {
+			t.Errorf("%s: the server was away while nobody asked: %v", name, err)
+		}
 	}
+}
+
+// warmUp opens every connection that s may have: all are in use at once.
+func warmUp(t *testing.T, s *postgres.Store) {
+	t.Helper()
+	var warming, met sync.WaitGroup
+	met.Add(int(s.MaxConnections()))
+	for range s.MaxConnections() {
+		warming.Go(func() {
+			err := update(t.Context(), s, nil, func(time.Time, []*verifier.Record) {
+				met.Done()
+				met.Wait()
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	warming.Wait()
 }
 
 func TestADemotedServerIsAPlainErrorAndForgotten(t *testing.T) {

@@ -137,15 +137,12 @@ func (tx *transaction) lockKey(ctx context.Context, id verifier.KeyID) (rec veri
 		if err != nil {
 			return err
 		}
-		var micros int64
-		if err := results.QueryRow().Scan(&micros); err != nil {
-			return err
-		}
 		if len(found) == 0 {
 			return manage.ErrNotFound
 		}
-		rec, now = found[0], instant(micros)
-		return nil
+		rec = found[0]
+		now, err = scanClock(results.QueryRow())
+		return err
 	})
 	return rec, now, err
 }

@@ -50,6 +50,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -67,13 +68,16 @@ const clock = `(extract(epoch FROM clock_timestamp()) * 1000000)::bigint`
 
 // Ping reports whether the database answers and takes writes.
 func (s *Store) Ping(ctx context.Context) error {
-	var readOnly bool
-	err := s.pool.QueryRow(ctx, `SELECT current_setting('transaction_read_only')::boolean FROM keyspaces LIMIT 1`).Scan(&readOnly)
-	if err == nil && readOnly {
-		err = errReadOnly
-	}
+	err := s.read(ctx, func(conn *pgxpool.Conn) error {
+		var readOnly bool
+		err := conn.QueryRow(ctx, `SELECT current_setting('transaction_read_only')::boolean FROM keyspaces LIMIT 1`).Scan(&readOnly)
+		if err == nil && readOnly {
+			return errReadOnly
+		}
+		return err
+	})
 	if err != nil {
-		return fmt.Errorf("asking PostgreSQL: %w", s.broken(err))
+		return fmt.Errorf("asking PostgreSQL: %w", err)
 	}
 	return nil
 }
@@ -85,14 +89,37 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// query reads every row of a query.
-func query[T any](ctx context.Context, s *Store, scan func(pgx.CollectableRow) (T, error), sql string, args ...any) ([]T, error) {
-	rows, err := s.pool.Query(ctx, sql, args...)
-	if err != nil {
-		return nil, s.broken(err)
+// read runs ask, which changes nothing, and again on another connection if the
+// first turned out to be dead.
+func (s *Store) read(ctx context.Context, ask func(*pgxpool.Conn) error) error {
+	for try := 1; ; try++ {
+		err := s.broken(s.readOnce(ctx, ask))
+		if try == maxTries || !errors.Is(err, errLost) {
+			return err
+		}
 	}
-	all, err := collect(rows, scan)
-	return all, s.broken(err)
+}
+
+func (s *Store) readOnce(ctx context.Context, ask func(*pgxpool.Conn) error) error {
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return fmt.Errorf("connecting: %w", err)
+	}
+	defer conn.Release()
+	return lost(ctx, conn, ask(conn))
+}
+
+// query reads every row of a query.
+func query[T any](ctx context.Context, s *Store, scan func(pgx.CollectableRow) (T, error), sql string, args ...any) (all []T, err error) {
+	err = s.read(ctx, func(conn *pgxpool.Conn) error {
+		rows, err := conn.Query(ctx, sql, args...)
+		if err != nil {
+			return err
+		}
+		all, err = collect(rows, scan)
+		return err
+	})
+	return all, err
 }
 
 // collect reads every row and closes rows. Without rows it returns nil.
@@ -111,24 +138,30 @@ func collect[T any](rows pgx.Rows, scan func(pgx.CollectableRow) (T, error)) ([]
 
 // queryAt is query with the database's clock, in one round trip.
 func queryAt[T any](ctx context.Context, s *Store, scan func(pgx.CollectableRow) (T, error), sql string, args ...any) (all []T, now time.Time, err error) {
-	var batch pgx.Batch
-	batch.Queue(sql, args...)
-	batch.Queue(`SELECT ` + clock)
-	results := s.pool.SendBatch(ctx, &batch)
-	defer results.Close()
-	rows, err := results.Query()
-	if err != nil {
-		return nil, time.Time{}, s.broken(err)
-	}
-	if all, err = collect(rows, scan); err != nil {
-		return nil, time.Time{}, s.broken(err)
-	}
-	var micros int64
-	if err := results.QueryRow().Scan(&micros); err != nil {
-		return nil, time.Time{}, s.broken(err)
-	}
-	return all, instant(micros), nil
+	err = s.read(ctx, func(conn *pgxpool.Conn) error {
+		var batch pgx.Batch
+		batch.Queue(sql, args...)
+		batch.Queue(`SELECT ` + clock)
+		results := conn.SendBatch(ctx, &batch)
+		defer results.Close()
+		rows, err := results.Query()
+		if err != nil {
+			return err
+		}
+		if all, err = collect(rows, scan); err != nil {
+			return err
+		}
+		now, err = scanClock(results.QueryRow())
+		return err
+	})
+	return all, now, err
 }
 
-// instant is what the database's clock said.
+// scanClock reads what the database's clock said.
+func scanClock(row pgx.Row) (time.Time, error) {
+	var micros int64
+	err := row.Scan(&micros)
+	return instant(micros), err
+}
+
 func instant(micros int64) time.Time { return time.UnixMicro(micros).UTC() }

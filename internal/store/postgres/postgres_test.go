@@ -37,15 +37,15 @@ func TestPostgresWithoutPreparedStatements(t *testing.T) {
 // shiftable is a database whose clock_timestamp() is ours: it is found before that
 // of pg_catalog.
 func shiftable(t *testing.T, params string) storetest.Database {
-	url := database(t)
-	must(t, exec(t.Context(), url, `CREATE SCHEMA shifted`,
-		`CREATE TABLE shifted.clock (by interval NOT NULL)`, `INSERT INTO shifted.clock VALUES ('0')`,
-		`CREATE FUNCTION shifted.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE
-			AS 'SELECT pg_catalog.clock_timestamp() + by FROM shifted.clock'`,
-		`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = shifted, pg_catalog, public', current_database()); END $$`))
+	url := pgtest.Database(t, "shiftable", func(ctx context.Context, url string) error {
+		return errors.Join(migrate(ctx, url), exec(ctx, url, `CREATE SCHEMA shifted`,
+			`CREATE TABLE shifted.clock (by interval NOT NULL)`, `INSERT INTO shifted.clock VALUES ('0')`,
+			`CREATE FUNCTION shifted.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE
+				AS 'SELECT pg_catalog.clock_timestamp() + by FROM shifted.clock'`))
+	})
 	return storetest.Database{
 		Open: func(ctx context.Context) (store.Store, error) {
-			return postgres.Open(ctx, url+params, postgres.Options{})
+			return postgres.Open(ctx, url+"&search_path=shifted,pg_catalog,public"+params, postgres.Options{})
 		},
 		Shift: func(ctx context.Context, by time.Duration) error {
 			return exec(ctx, url, fmt.Sprintf(`UPDATE shifted.clock SET by = by + interval '%d microseconds'`, by.Microseconds()))
@@ -56,13 +56,15 @@ func shiftable(t *testing.T, params string) storetest.Database {
 // database is the URL of a fresh database at the newest schema.
 func database(t testing.TB) string {
 	t.Helper()
-	return pgtest.Database(t, "newest", func(ctx context.Context, url string) error {
-		s, err := postgres.Open(ctx, url, postgres.Options{})
-		if err != nil {
-			return err
-		}
-		return s.Close()
-	})
+	return pgtest.Database(t, "newest", migrate)
+}
+
+func migrate(ctx context.Context, url string) error {
+	s, err := postgres.Open(ctx, url, postgres.Options{})
+	if err != nil {
+		return err
+	}
+	return s.Close()
 }
 
 // open opens a store that the test closes.

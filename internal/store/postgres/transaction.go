@@ -29,7 +29,7 @@ const grace = 5 * time.Second
 
 var (
 	errReadOnly   = errors.New("the server accepts no writes: it is a standby")
-	errLost       = errors.New("connection lost before the commit")
+	errLost       = errors.New("connection lost before anything was committed")
 	errRolledBack = errors.New("PostgreSQL rolled back what it was to commit")
 )
 
@@ -108,8 +108,13 @@ func (tx *transaction) begin(ctx context.Context, statements []statement, read f
 	if err == nil {
 		err = closeErr
 	}
-	if err != nil && ctx.Err() == nil && tx.conn.Conn().IsClosed() {
-		err = fmt.Errorf("%w: %w", errLost, err)
+	return lost(ctx, tx.conn, err)
+}
+
+// lost marks an err that has closed conn, but not because ctx has ended.
+func lost(ctx context.Context, conn *pgxpool.Conn, err error) error {
+	if err != nil && ctx.Err() == nil && conn.Conn().IsClosed() {
+		return fmt.Errorf("%w: %w", errLost, err)
 	}
 	return err
 }
