@@ -51,12 +51,12 @@ type waiter struct {
 // durable. A caller may leave until its group starts; then it waits.
 func (l *ledger) charge(ctx context.Context, req Request) (Grant, error) {
 	w := &waiter{req: req, digest: req.Key.Digest(), err: errUndecided, done: make(chan struct{})}
-	lead, err := l.join(w)
+	group, err := l.join(w)
 	if err != nil {
 		return Grant{}, err
 	}
-	if lead {
-		l.lead(l.take())
+	if group != nil {
+		l.lead(group)
 	}
 	select {
 	case <-w.done:
@@ -69,19 +69,20 @@ func (l *ledger) charge(ctx context.Context, req Request) (Grant, error) {
 	return w.grant, w.err
 }
 
-// join queues w and reports whether its caller is to run a group.
-func (l *ledger) join(w *waiter) (lead bool, err error) {
+// join queues w and returns the group that its caller is to run, if any. That is
+// decided and taken at once: another group might take w in between.
+func (l *ledger) join(w *waiter) (*group, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.queue) >= l.queueCap {
-		return false, ErrOverloaded
+		return nil, ErrOverloaded
 	}
 	l.queue = append(l.queue, w)
 	if l.running == l.inFlight {
-		return false, nil
+		return nil, nil //nolint:nilnil // a group in flight will see to it
 	}
 	l.running++
-	return true, nil
+	return l.next(), nil
 }
 
 // leave takes w out of the queue, unless a group has taken it.
@@ -120,6 +121,11 @@ func (l *ledger) take() *group {
 		l.running--
 		return nil
 	}
+	return l.next()
+}
+
+// next takes a group from a queue that is not empty.
+func (l *ledger) next() *group {
 	g := newGroup()
 	for len(l.queue) > 0 && len(g.waiters) < l.groupCap && g.add(l.queue[0]) {
 		l.queue[0].taken = true

@@ -429,3 +429,38 @@ func TestNoGoroutineStaysWhenNothingWaits(t *testing.T) {
 		}
 	})
 }
+
+func TestGroupsInFlightNeverTakeEachOthersRequests(t *testing.T) {
+	const callers, each = 16, 2000
+	for groups := 1; groups <= 4; groups++ {
+		v := &vault{}
+		key := v.add(t, callers*each)
+		ver := newLedger(t, v, verifier.Config{Groups: groups})
+		_, req := good()
+		req.Key = key
+		var all sync.WaitGroup
+		for range callers {
+			all.Go(func() {
+				for range each {
+					if _, err := ver.Verify(t.Context(), req); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+		all.Wait()
+		if left := v.remaining(key); left != 0 {
+			t.Errorf("%d groups: %d remaining", groups, left)
+		}
+	}
+}
+
+func TestAnUnknownOutcomeCountsEvenIfNothingWasDecided(t *testing.T) {
+	v := newVerifier(t, func(context.Context, verifier.Lookup, func(time.Time, verifier.Found)) error {
+		return verifier.ErrOutcomeUnknown
+	})
+	if _, err := v.Verify(t.Context(), request(t)); !errors.Is(err, verifier.ErrOutcomeUnknown) || errors.Is(err, verifier.ErrUnavailable) {
+		t.Errorf("%v", err)
+	}
+}
