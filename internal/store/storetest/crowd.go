@@ -177,25 +177,29 @@ func (h *history) settleCrowd(rt *rapid.T, callers []*caller, before, after time
 func (h *history) settleHolder(rt *rapid.T, k *holder, callers []*caller) int64 {
 	points, err := h.stores[0].Usage(h.ctx, usage.Query{Key: k.id})
 	h.must(rt, err)
-	var charged int64
+	var charged, grants int64
 	for _, p := range points {
 		had := k.uses[p.Client]
 		charged += p.Cost - had.Cost
+		grants += p.Requests - had.Grants
 		k.uses[p.Client] = verifier.Use{Client: p.Client, Audience: audience, Grants: p.Requests, Cost: p.Cost}
 	}
-	var seen, maybe int64
+	var seen, seenGrants, maybe, maybeGrants int64
 	for _, c := range callers {
 		for _, got := range c.outcomes {
 			switch {
 			case c.key == k && got == acknowledged:
 				seen += c.cost
+				seenGrants++
 			case c.key == k && got == unknown:
 				maybe += c.cost
+				maybeGrants++
 			}
 		}
 	}
-	if charged < seen || charged > seen+maybe {
-		rt.Fatalf("%s was charged %d, with %d acknowledged and %d unknown", k.id, charged, seen, maybe)
+	if charged < seen || charged > seen+maybe || grants < seenGrants || grants > seenGrants+maybeGrants {
+		rt.Fatalf("%s was charged %d by %d grants, with %d by %d acknowledged and %d by %d unknown",
+			k.id, charged, grants, seen, seenGrants, maybe, maybeGrants)
 	}
 	k.acknowledged += seen
 	k.unknown += maybe

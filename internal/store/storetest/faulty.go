@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -143,4 +144,29 @@ func watch(ctx context.Context) *watched {
 func (w *watched) Done() <-chan struct{} {
 	w.once.Do(func() { close(w.waiting) })
 	return w.Context.Done()
+}
+
+// outcome is what a caller was told: acknowledged, a reason to refuse, or one of
+// the others.
+type outcome string
+
+const (
+	acknowledged outcome = "acknowledged"
+	unavailable  outcome = "unavailable, not charged"
+	unknown      outcome = "unknown"
+	left         outcome = "left"
+)
+
+func outcomeOf(err error) outcome {
+	switch {
+	case err == nil:
+		return acknowledged
+	case errors.Is(err, verifier.ErrOutcomeUnknown) && !errors.Is(err, verifier.ErrUnavailable):
+		return unknown
+	case errors.Is(err, verifier.ErrUnavailable) && !errors.Is(err, verifier.ErrOutcomeUnknown) && !errors.Is(err, verifier.ErrRefused):
+		return unavailable
+	case errors.Is(err, context.Canceled):
+		return left
+	}
+	return outcome(cmp.Or(verifier.Reason(err), err.Error()))
 }

@@ -11,6 +11,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/cambio-auth/cambio/internal/manage"
 	"github.com/cambio-auth/cambio/internal/store"
 	"github.com/cambio-auth/cambio/internal/usage"
 	"github.com/cambio-auth/cambio/verifier"
@@ -20,31 +21,37 @@ var historyPromises = []promise{
 	{"whatever happens to exchanges, budgets and counts are as a simple model expects", histories},
 }
 
-// historyTime bounds how long histories are tried; CAMBIO_SLOW=1 lifts it.
-const historyTime = 4 * time.Second
+// After so many histories and this long no more are tried, unless CAMBIO_SLOW=1
+// asks for all of rapid's.
+const (
+	historyCount = 25
+	historyTime  = 3 * time.Second
+)
 
 // histories plays random histories on one database, one after the other, each
 // with keys of its own.
 func histories(t *testing.T, db *database) {
 	stores := [2]store.Store{db.Store, db.again()}
-	began, failed := time.Now(), false
+	began, played, failed := time.Now(), 0, false
 	rapid.Check(t, func(rt *rapid.T) {
-		if !failed && time.Since(began) > historyTime && os.Getenv("CAMBIO_SLOW") == "" {
+		if !failed && played >= historyCount && time.Since(began) > historyTime && os.Getenv("CAMBIO_SLOW") == "" {
 			return // but a failure is made as small as it gets
 		}
+		played++
 		complete := false
 		defer func() { failed = failed || !complete }()
 		h := newHistory(rt, db, stores)
 		defer h.resetClock()
 		rt.Repeat(map[string]func(*rapid.T){
 			"":                   h.check,
-			"exchange":           h.exchange,
+			"exchanges":          h.exchanges,
 			"exchange of nobody": h.nobody,
 			"crowd":              h.crowd,
 			"leave":              h.leave,
 			"state":              h.changeState,
 			"clock":              h.stepClock,
 		})
+		h.checkCounts(rt)
 		complete = true
 	})
 }
@@ -54,6 +61,7 @@ type history struct {
 	ctx      context.Context
 	db       *database
 	stores   [2]store.Store
+	owner    string // of all keys of this history
 	faulty   [2]*faulty
 	verify   [2]*verifier.Verifier
 	shifted  time.Duration
@@ -64,7 +72,7 @@ type history struct {
 }
 
 func newHistory(rt *rapid.T, db *database, stores [2]store.Store) *history {
-	h := &history{ctx: db.t.Context(), db: db, stores: stores}
+	h := &history{ctx: db.t.Context(), db: db, stores: stores, owner: fmt.Sprintf("owner_%d", db.next())}
 	for i, s := range stores {
 		h.faulty[i] = &faulty{store: s}
 		h.verify[i] = h.verifier(rt, i, verifier.Config{})
@@ -95,7 +103,7 @@ func drawAccount(rt *rapid.T, now time.Time, id string) account {
 	if rapid.IntRange(0, 4).Draw(rt, "limited") > 0 {
 		a.counted = true
 		a.left = rapid.Int64Range(0, 30).Draw(rt, "uses")
-		a.amount = rapid.SampledFrom([]int64{0, 0, 1, 3, 20}).Draw(rt, "refill")
+		a.amount = rapid.SampledFrom([]int64{0, 1, 3, 20}).Draw(rt, "refill")
 		a.every = rapid.SampledFrom([]time.Duration{0, time.Second, time.Minute, time.Hour}).Draw(rt, "every")
 	}
 	if a.amount > 0 {
@@ -114,14 +122,14 @@ func (h *history) add(rt *rapid.T, now time.Time, budget int) {
 	secret, err := verifier.GenerateKey("ck")
 	h.must(rt, err)
 	k := &holder{
-		id: verifier.KeyID(fmt.Sprintf("key_h%d", h.db.next())), secret: secret,
+		id: verifier.KeyID(fmt.Sprintf("key_h%05d", h.db.next())), secret: secret,
 		account: budget, state: verifier.Active, uses: map[string]verifier.Use{},
 	}
 	if life := rapid.SampledFrom([]time.Duration{0, 0, 0, time.Minute, 2 * time.Hour}).Draw(rt, "lifetime"); life > 0 {
 		k.expires = now.Add(life)
 	}
 	h.must(rt, h.db.CreateKey(h.ctx, verifier.Key{
-		ID: k.id, Digest: secret.Digest(), Keyspace: "default", State: k.state, CreatedAt: now, ExpiresAt: k.expires,
+		ID: k.id, Digest: secret.Digest(), Keyspace: "default", Owner: h.owner, State: k.state, CreatedAt: now, ExpiresAt: k.expires,
 	}, h.accounts[budget].budget()))
 	h.holders = append(h.holders, k)
 }
@@ -173,11 +181,21 @@ func (r request) verify(ctx context.Context, v *verifier.Verifier) error {
 	return err
 }
 
+// exchanges ask some times, one after the other.
+func (h *history) exchanges(rt *rapid.T) {
+	for range rapid.IntRange(1, 10).Draw(rt, "times") {
+		if rapid.IntRange(0, 2).Draw(rt, "later") == 0 {
+			h.stepClock(rt)
+		}
+		h.exchange(rt)
+	}
+}
+
 // exchange asks alone, and knows what must come of it.
 func (h *history) exchange(rt *rapid.T) {
 	i := rapid.IntRange(0, 1).Draw(rt, "store")
 	f := healthy
-	if rapid.Bool().Draw(rt, "accident") {
+	if rapid.IntRange(0, 2).Draw(rt, "accident") == 0 {
 		f = rapid.SampledFrom(faults).Draw(rt, "fault")
 	}
 	req := h.drawRequest(rt)
@@ -227,31 +245,6 @@ func (h *history) settle(rt *rapid.T, req request, f fault, err error, now time.
 		h.accounts[k.account] = after
 		k.count(req.client, req.cost)
 	}
-}
-
-// outcome is what a caller was told: acknowledged, a reason to refuse, or one of
-// the others.
-type outcome string
-
-const (
-	acknowledged outcome = "acknowledged"
-	unavailable  outcome = "unavailable, not charged"
-	unknown      outcome = "unknown"
-	left         outcome = "left"
-)
-
-func outcomeOf(err error) outcome {
-	switch {
-	case err == nil:
-		return acknowledged
-	case errors.Is(err, verifier.ErrOutcomeUnknown) && !errors.Is(err, verifier.ErrUnavailable):
-		return unknown
-	case errors.Is(err, verifier.ErrUnavailable) && !errors.Is(err, verifier.ErrOutcomeUnknown) && !errors.Is(err, verifier.ErrRefused):
-		return unavailable
-	case errors.Is(err, context.Canceled):
-		return left
-	}
-	return outcome(cmp.Or(verifier.Reason(err), err.Error()))
 }
 
 func (h *history) nobody(rt *rapid.T) {
@@ -321,22 +314,33 @@ func (h *history) resetClock() {
 	}
 }
 
-// check holds everything stored against the model, through one store or the
-// other.
+// check holds what is stored against the model, through one store or the other:
+// all states and budgets, and the counts of one key, each in its turn. What the
+// counts of the others are is found in a later step.
 func (h *history) check(rt *rapid.T) {
 	h.reads++
 	s := h.stores[h.reads%2]
-	for _, k := range h.holders {
-		rec, _, err := s.Key(h.ctx, k.id)
-		h.must(rt, err)
-		if rec.Key.State != k.state {
-			rt.Fatalf("%s is %s, want %s", k.id, rec.Key.State, k.state)
-		}
-		h.must(rt, h.accounts[k.account].differs(*rec.Budget))
-		h.must(rt, countedAs(h.ctx, s, k))
+	records, _, err := s.Keys(h.ctx, manage.KeyFilter{Owner: h.owner, Limit: 1000})
+	h.must(rt, err)
+	if len(records) != len(h.holders) {
+		rt.Fatalf("%d keys, want %d", len(records), len(h.holders))
 	}
+	for i, k := range h.holders { // in the order of their ids
+		if rec := records[i]; rec.Key.ID != k.id || rec.Key.State != k.state {
+			rt.Fatalf("%s is %s, want %s to be %s", rec.Key.ID, rec.Key.State, k.id, k.state)
+		}
+		h.must(rt, h.accounts[k.account].differs(*records[i].Budget))
+	}
+	h.must(rt, countedAs(h.ctx, s, h.holders[h.reads%len(h.holders)]))
 	for i, a := range h.accounts {
 		h.must(rt, h.bounds(i, a))
+	}
+}
+
+// checkCounts holds the counts of every key against the model.
+func (h *history) checkCounts(rt *rapid.T) {
+	for _, k := range h.holders {
+		h.must(rt, countedAs(h.ctx, h.stores[0], k))
 	}
 }
 

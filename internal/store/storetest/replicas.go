@@ -56,6 +56,7 @@ type fleetKey struct {
 	key          verifier.Key
 	budget       int
 	acknowledged atomic.Int64 // cost
+	grants       atomic.Int64
 }
 
 // newFleet makes budgets of so many uses, each with so many keys.
@@ -106,6 +107,7 @@ func (f *fleet) race(callers, times int, cost func(caller int) int64) map[int]in
 			switch reason := verifier.Reason(err); {
 			case err == nil:
 				k.acknowledged.Add(cost(i))
+				k.grants.Add(1)
 			case reason != "spent" && reason != "disabled":
 				return err
 			}
@@ -159,12 +161,14 @@ func (f *fleet) exactly(want func(budget int) int64) {
 		if taken != want(k.budget) || told != taken {
 			f.t.Errorf("budget %d was charged %d, of which callers know %d, want %d", k.budget, taken, told, want(k.budget))
 		}
-		var counted int64
+		var counted, grants int64
 		for _, p := range totals(f.t, f.stores[(i+1)%3], usage.Query{Key: k.key.ID}) {
 			counted += p.Cost
+			grants += p.Requests
 		}
-		if own := k.acknowledged.Load(); counted != own {
-			f.t.Errorf("%s: %d counted, %d acknowledged", k.key.ID, counted, own)
+		if counted != k.acknowledged.Load() || grants != k.grants.Load() {
+			f.t.Errorf("%s: %d counted in %d grants, %d acknowledged in %d",
+				k.key.ID, counted, grants, k.acknowledged.Load(), k.grants.Load())
 		}
 	}
 }
