@@ -53,6 +53,9 @@ func BenchmarkServer(b *testing.B) {
 		})
 	}
 	all.compare(os.Stdout)
+	if testing.Short() {
+		fmt.Println("this was a smoke run, too short to judge by")
+	}
 	if to := os.Getenv("CAMBIO_BENCH_JSON"); to != "" {
 		if err := all.appendTo(to); err != nil {
 			b.Error(err)

@@ -24,7 +24,7 @@ func startPostgreSQL(tb testing.TB) *pgtest.Server {
 	}
 	tb.Cleanup(func() { _ = os.RemoveAll(disk) })
 	server := pgtest.Start(tb, pgtest.Options{Durable: true, Conf: map[string]string{
-		"shared_buffers":  "256MB",
+		"shared_buffers":  "1GB",
 		"max_connections": "300",
 		"max_wal_size":    "2GB",
 	}})

@@ -3,27 +3,17 @@ package bench
 import (
 	"context"
 	"fmt"
-	"strings"
 	"testing"
 
 	"github.com/cambio-auth/cambio/internal/store"
-	"github.com/cambio-auth/cambio/internal/store/postgres"
 	"github.com/cambio-auth/cambio/internal/usage"
 )
-
-// open is store.Open, which does not know PostgreSQL yet.
-func open(ctx context.Context, url string) (store.Store, error) {
-	if strings.HasPrefix(url, "postgres:") {
-		return postgres.Open(ctx, url, postgres.Options{})
-	}
-	return store.Open(ctx, url)
-}
 
 // withStore opens a store for as long as do runs.
 func withStore(tb testing.TB, url string, do func(ctx context.Context, db store.Store) error) {
 	tb.Helper()
 	ctx := context.Background()
-	db, err := open(ctx, url)
+	db, err := store.Open(ctx, url)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -119,7 +119,7 @@ func run(ctx context.Context, cfg serverConfig, public net.Listener) (sums func(
 		db, sums = m, m.sums
 	} else {
 		sums = nothing
-		if db, err = open(ctx, cfg.Store); err != nil {
+		if db, err = store.Open(ctx, cfg.Store); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -187,7 +187,7 @@ func assemble(ctx context.Context, cfg serverConfig, db store.Store) (*httpapi.S
 
 // profile writes NAME.cpu and NAME.allocs when it is stopped.
 func profile(cfg serverConfig) (stop func() error, err error) {
-	runtime.MemProfileRate = 16 << 10
+	runtime.MemProfileRate = 64 << 10
 	at := filepath.Join(cfg.Profile, cfg.Name)
 	cpu, err := os.Create(at + ".cpu")
 	if err != nil {
