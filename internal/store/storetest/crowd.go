@@ -13,7 +13,7 @@ import (
 )
 
 // groupsInFlight is how many Updates a ledger has under way, at most.
-const groupsInFlight = 1
+const groupsInFlight = 3
 
 // caller is one of a crowd.
 type caller struct {
