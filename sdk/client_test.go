@@ -41,6 +41,11 @@ func (d *desk) wantExchanges(t *testing.T, n int) {
 
 func atDesk(t *testing.T, test func(t *testing.T, d *desk)) {
 	t.Helper()
+	atDeskWith(t, func(*sdk.ClientConfig) {}, test)
+}
+
+func atDeskWith(t *testing.T, change func(*sdk.ClientConfig), test func(t *testing.T, d *desk)) {
+	t.Helper()
 	iss := start(t)
 	key := iss.AddKey(sdktest.Key{Permissions: sdk.Permissions{"projects": {"read"}}})
 	synctest.Test(t, func(t *testing.T) {
@@ -52,6 +57,7 @@ func atDesk(t *testing.T, test func(t *testing.T, d *desk)) {
 			}
 			return served(iss)(r)
 		}).client()
+		change(&config)
 		test(t, &desk{iss, newClient(t, config), exchanges, key})
 		time.Sleep(time.Minute) // whatever still flies lands
 	})

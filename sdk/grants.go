@@ -26,12 +26,19 @@ type subject struct {
 	keyspace string
 }
 
-// grant is the token that a key was exchanged for.
+// grant is the token that a key was exchanged for. Its life is counted from
+// receipt: exp and iat are by the issuer's clock, and if ours is ahead of it, no
+// token would seem to have any life left.
 type grant struct {
 	*verified
 	ends     time.Time
 	lifetime time.Duration
 	waits    atomic.Bool // no refresh ahead: the last may have been charged for nothing
+}
+
+func newGrant(v *verified, received time.Time) *grant {
+	lifetime := time.Duration(v.expiresAt-v.issuedAt) * time.Second
+	return &grant{verified: v, ends: received.Add(lifetime), lifetime: lifetime}
 }
 
 // due reports whether the last quarter of the token's life has begun.
@@ -45,9 +52,10 @@ type refusal struct {
 
 // exchange is one under way, shared by all who wait for it.
 type exchange struct {
-	done chan struct{}
-	v    *verified // readable after done, like err
-	err  error
+	done     chan struct{}
+	v        *verified // readable after done, like err
+	received time.Time
+	err      error
 }
 
 // grants keeps what keys were exchanged for, and apart from it who was refused,
@@ -169,6 +177,7 @@ func (g *grants) fly(ctx context.Context, flight *exchange, s subject, key strin
 	ctx, cancel := context.WithTimeout(ctx, exchangeTimeout)
 	defer cancel()
 	raw, err := g.exchanger.exchange(ctx, key, s.keyspace)
+	flight.received = g.now()
 	if err == nil {
 		flight.v, err = g.accept(ctx, raw, s.keyspace)
 	}
@@ -205,13 +214,8 @@ func (g *grants) settle(s subject, flight *exchange, held *grant) {
 	)
 	switch {
 	case flight.err == nil:
-		v := flight.v
 		g.refusals.Remove(s)
-		g.kept.Add(s, &grant{
-			verified: v,
-			ends:     time.Unix(v.expiresAt, 0),
-			lifetime: time.Duration(v.expiresAt-v.issuedAt) * time.Second,
-		})
+		g.kept.Add(s, newGrant(flight.v, flight.received))
 	case errors.As(flight.err, &away):
 		if away.charged && held != nil {
 			held.waits.Store(true)

@@ -21,7 +21,7 @@ func TestAnExchangeThatEndedMeanwhileIsNotRepeated(t *testing.T) {
 	g, s := client.grants, subject{keyspace: "k"}
 
 	fresh := &verified{claims{issuedAt: 1000, expiresAt: 1300}, &publicKey{}}
-	g.settle(s, &exchange{v: fresh}, nil)
+	g.settle(s, &exchange{v: fresh, received: now}, nil)
 	flight, err := g.join(t.Context(), s, "ck_1", nil)
 	if err != nil || flight.v != fresh || len(g.flights) != 0 {
 		t.Fatal("a grant that came in meanwhile is exchanged again")
