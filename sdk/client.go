@@ -32,7 +32,7 @@ type ClientConfig struct {
 	TokenURL string // the token endpoint; zero: Issuer + "/oauth2/token"
 
 	GrantCache   int // keys whose token is kept, about 1 KB each; zero: 8192
-	RefusalCache int // refused keys remembered for some seconds; zero: 4096
+	RefusalCache int // keys refused, or charged in vain, remembered for a while; zero: 4096
 
 	AllowHTTP  bool             // permits plain http beyond loopback addresses; zero: refused
 	HTTPClient *http.Client     // never follows redirects; zero: http.DefaultTransport

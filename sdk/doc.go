@@ -17,7 +17,9 @@
 // # What is counted
 //
 // One exchange is one charge of the key's budget. A token that is checked a
-// thousand times was charged once.
+// thousand times was charged once. A charge that brought nothing, since the
+// answer was lost or its token is not acceptable here, is repeated ever later,
+// at most once a minute in the end.
 //
 // # Why
 //

@@ -44,15 +44,17 @@ func newGrant(v *verified, received time.Time) *grant {
 // due reports whether the last quarter of the token's life has begun.
 func (g *grant) due(now time.Time) bool { return g.ends.Sub(now) <= g.lifetime/4 }
 
-// refusal is an answer other than a token, remembered.
+// refusal is an answer other than a token, remembered. It stays when its time is
+// over: the next may have to be longer.
 type refusal struct {
-	err   error
-	until time.Time
+	err error
+	backOff
 }
 
 // exchange is one under way, shared by all who wait for it.
 type exchange struct {
 	done     chan struct{}
+	probe    bool      // it finds out whether the issuer's tokens are fit again
 	v        *verified // readable after done, like err
 	received time.Time
 	err      error
@@ -70,6 +72,7 @@ type grants struct {
 
 	mu      sync.Mutex
 	flights map[subject]*exchange
+	doubt   doubt
 }
 
 // get answers from what is kept, or exchanges key. While a token lives, only a
@@ -132,11 +135,7 @@ func (g *grants) exchanged(ctx context.Context, s subject, key string) (*verifie
 // recalled returns the refusal of s that is still remembered.
 func (g *grants) recalled(s subject, now time.Time) error {
 	r, ok := g.refusals.Get(s)
-	if !ok {
-		return nil
-	}
-	if !now.Before(r.until) {
-		g.refusals.Remove(s)
+	if !ok || !now.Before(r.until) {
 		return nil
 	}
 	return renew(r.err, now)
@@ -150,16 +149,21 @@ func (g *grants) join(ctx context.Context, s subject, key string, held *grant) (
 	if flight := g.flights[s]; flight != nil {
 		return flight, nil
 	}
-	if fresh := g.held(s, g.now()); fresh != nil && fresh != held {
+	now := g.now()
+	if fresh := g.held(s, now); fresh != nil && fresh != held {
 		return landed(fresh.verified, nil), nil
 	}
-	if err := g.recalled(s, g.now()); err != nil {
+	if err := g.recalled(s, now); err != nil {
 		return landed(nil, err), nil
 	}
 	if len(g.flights) >= maxExchanges {
 		return nil, unavailable(errTooManyExchanges)
 	}
-	flight := &exchange{done: make(chan struct{})}
+	probe, err := g.doubt.admit(now)
+	if err != nil {
+		return nil, err
+	}
+	flight := &exchange{done: make(chan struct{}), probe: probe}
 	g.flights[s] = flight
 	// The exchange must not end with the one caller who came first.
 	go g.fly(context.WithoutCancel(ctx), flight, s, key, held)
@@ -182,6 +186,9 @@ func (g *grants) fly(ctx context.Context, flight *exchange, s subject, key strin
 		flight.v, err = g.accept(ctx, raw, s.keyspace)
 	}
 	flight.err = err
+	g.mu.Lock()
+	g.doubt.learn(flight, g.now())
+	g.mu.Unlock()
 	g.settle(s, flight, held)
 
 	g.mu.Lock()
@@ -192,13 +199,16 @@ func (g *grants) fly(ctx context.Context, flight *exchange, s subject, key strin
 
 // accept checks what the issuer gave us as if a stranger had. A token that does
 // not pass says nothing about the key: the issuer, or our configuration, is odd.
+// Size and claims may be due to the key's own metadata, all else is not.
 func (g *grants) accept(ctx context.Context, raw, keyspace string) (*verified, error) {
 	v, err := g.checker.check(ctx, raw)
 	switch {
 	case errors.Is(err, ErrUnavailable):
 		return nil, &UnavailableError{cause: err, charged: true}
+	case errors.Is(err, errTooLong), errors.Is(err, errClaims):
+		return nil, &UnavailableError{cause: fmt.Errorf("the issuer's token for this key is not acceptable: %v", err), charged: true} //nolint:errorlint // the token was refused, not the key
 	case err != nil:
-		return nil, &UnavailableError{cause: fmt.Errorf("the issuer's token is not acceptable: %v", err), charged: true} //nolint:errorlint // the token was refused, not the key
+		return nil, &UnavailableError{cause: fmt.Errorf("%w: %v", errUnfit, err), charged: true} //nolint:errorlint // the token was refused, not the key
 	case keyspace != "" && v.keyspace != keyspace:
 		return nil, &UnavailableError{cause: errors.New("the issuer's token is for another keyspace"), charged: true}
 	}
@@ -217,26 +227,52 @@ func (g *grants) settle(s subject, flight *exchange, held *grant) {
 		g.refusals.Remove(s)
 		g.kept.Add(s, newGrant(flight.v, flight.received))
 	case errors.As(flight.err, &away):
-		if away.charged && held != nil {
-			held.waits.Store(true)
-		}
-		if !away.retryAt.IsZero() {
-			g.refusals.Add(s, refusal{flight.err, earlier(away.retryAt, now.Add(longestMemory))})
+		if away.charged {
+			away = g.chargedInVain(s, away, held, now)
+			flight.err = away
+		} else if !away.retryAt.IsZero() {
+			g.refusals.Add(s, refusal{away, backOff{until: earlier(away.retryAt, now.Add(longestMemory))}})
 		}
 	case errors.As(flight.err, &limited):
 		at := now.Add(refusalMemory)
 		if !limited.RetryAt.IsZero() {
 			at = earlier(limited.RetryAt, now.Add(longestMemory))
 		}
-		g.refusals.Add(s, refusal{flight.err, at})
+		g.refusals.Add(s, refusal{flight.err, backOff{until: at}})
 	default:
 		g.kept.Remove(s)
-		g.refusals.Add(s, refusal{flight.err, now.Add(refusalMemory)})
+		g.refusals.Add(s, refusal{flight.err, backOff{until: now.Add(refusalMemory)}})
 	}
+}
+
+// chargedInVain remembers an exchange that may have been charged and brought no
+// token: the next is made ever later, and ahead of time not at all. It returns
+// away as it is answered, with the time until then.
+func (g *grants) chargedInVain(s subject, away *UnavailableError, held *grant, now time.Time) *UnavailableError {
+	if held != nil {
+		held.waits.Store(true)
+	}
+	last, _ := g.refusals.Peek(s)
+	r, answer := refusal{backOff: last.next(now)}, *away
+	if r.until.Before(answer.retryAt) {
+		r.until = later(r.until, earlier(answer.retryAt, now.Add(longestMemory)))
+	} else {
+		answer.retryAt = r.until
+	}
+	r.err = &answer
+	g.refusals.Add(s, r)
+	return &answer
 }
 
 func earlier(a, b time.Time) time.Time {
 	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
 		return a
 	}
 	return b
