@@ -190,10 +190,36 @@ func (c *Client) verify(ctx context.Context, key, keyspace string) (*verified, e
 	return c.grants.get(ctx, subject{sha256.Sum256([]byte(key)), keyspace}, key)
 }
 
-// looksLikeToken recognises the compact form of any JOSE object: its header
-// begins with `{"`.
+// looksLikeToken recognises the compact form of any JOSE object, JWS or JWE, by
+// its header: base64url of a JSON object. No key of ours has a dot; an imported
+// one may have two.
 func looksLikeToken(s string) bool {
-	return strings.HasPrefix(s, "eyJ") && strings.Count(s, ".") >= 2
+	header, _, _ := strings.Cut(s, ".")
+	return strings.Count(s, ".") >= 2 && beginsObject(header)
+}
+
+// beginsObject reports whether what s encodes in base64url begins like a JSON
+// object, white space aside. How s goes on does not matter, nor any padding.
+func beginsObject(s string) bool {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	bits, n := 0, 0 // n bits that are not part of a byte yet
+	for i := range len(s) {
+		six := strings.IndexByte(alphabet, s[i])
+		if six < 0 {
+			return false
+		}
+		bits, n = bits<<6|six, n+6
+		if n < 8 {
+			continue
+		}
+		n -= 8
+		first := bits >> n
+		bits &= 1<<n - 1
+		if first != ' ' && first != '\t' && first != '\r' && first != '\n' {
+			return first == '{'
+		}
+	}
+	return false
 }
 
 // couldBeKey refuses what no key looks like, imported ones included.

@@ -198,7 +198,9 @@ func TestWhatCannotBeAKeyIsRefusedLocally(t *testing.T) {
 	atDesk(t, func(t *testing.T, d *desk) {
 		for _, key := range []string{
 			"", strings.Repeat("k", 513), "ck 1", "ck_1\n", "ck_é", "ck_\x00", "\tck_1", "ck_\x7f",
-			d.Token(billing), d.Token("other"), "eyJhbGciOiJub25lIn0..", "eyJ.a.b.c.d",
+			d.Token(billing), d.Token("other"), "eyJhbGciOiJub25lIn0..", "eyJ.a.b.c.d", "eyJhbGciOiJub25lIn0=..x",
+			"eyAiYWxnIjoibm9uZSJ9.e30.x", // { "alg"…
+			"ewogImFsZyI6Im5vbmUifQ.e30.x", "IAkNCnt9.e30.x", "e30.e30.x", "e30.a.b.c.d", "ewo=.e30.",
 		} {
 			_, err := d.client.VerifyAPIKey(t.Context(), sdk.VerifyRequest{Key: key})
 			wantRefused(t, err)
@@ -218,9 +220,14 @@ func TestCheckSendsATokenToTheCheckerAndAKeyToTheExchange(t *testing.T) {
 		d.wantExchanges(t, 0)
 		_, err = d.client.Check(t.Context(), d.key)
 		wantAccepted(t, err)
-		_, err = d.client.Check(t.Context(), "SG.two.dots-but-no-token")
+		_, err = d.client.Check(t.Context(), "ewogImFsZyI6Im5vbmUifQ.e30.x") // its header has white space
 		wantRefused(t, err)
-		d.wantExchanges(t, 2)
+		d.wantExchanges(t, 1)
+		for i, imported := range []string{"SG.two.dots-but-no-token", "eyJ.one-dot", "eyJwithout", "..", "W10.a.b", "ICAg.a.b", "{.a.b"} {
+			_, err = d.client.Check(t.Context(), imported)
+			wantRefused(t, err)
+			d.wantExchanges(t, i+2)
+		}
 	})
 }
 
