@@ -45,7 +45,7 @@ func (e *exchanger) exchange(ctx context.Context, key, keyspace string) (string,
 	for attempt := 1; ; attempt++ {
 		token, err := e.post(ctx, key, keyspace)
 		var away *UnavailableError
-		if !errors.As(err, &away) || away.charged || !errors.Is(err, errNothingCharged) {
+		if !errors.As(err, &away) || !errors.Is(err, errNothingCharged) {
 			return token, err
 		}
 		wait := max(pause, away.RetryAfter)
