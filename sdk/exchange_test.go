@@ -3,7 +3,10 @@ package sdk_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
+	"net/http/cookiejar"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -205,4 +208,61 @@ func TestATokenForAnotherKeyspaceIsNotTaken(t *testing.T) {
 		_, err = d.client.VerifyAPIKey(t.Context(), sdk.VerifyRequest{Key: d.key, Keyspace: "default"})
 		wantAccepted(t, err)
 	})
+}
+
+func TestNoMoreThan256ExchangesAreUnderWay(t *testing.T) {
+	atDesk(t, func(t *testing.T, d *desk) {
+		wantAccepted(t, d.client.Ready(t.Context()))
+		d.exchanges.set(after(time.Second, oauthError(400, "invalid_request", "")))
+		turned := 0
+		for _, err := range together(300, func(i int) error {
+			_, err := d.client.VerifyAPIKey(t.Context(), sdk.VerifyRequest{Key: fmt.Sprintf("ck_%d", i)})
+			return err
+		}) {
+			if errors.Is(err, sdk.ErrUnavailable) {
+				turned++
+				continue
+			}
+			wantRefused(t, err)
+		}
+		if turned != 300-256 {
+			t.Fatalf("%d turned away", turned)
+		}
+		d.wantExchanges(t, 256)
+		d.exchanges.set(served(d))
+		wantAccepted(t, d.verify(t))
+	})
+}
+
+func TestTheCallersCookiesAreNeitherSentNorAdded(t *testing.T) {
+	iss := startAtNoon(t)
+	issuer, err := url.Parse(iss.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	jar.SetCookies(issuer, []*http.Cookie{{Name: "session", Value: "theirs", Path: "/"}})
+	w := newWire(func(r *http.Request) (*http.Response, error) {
+		resp, err := served(iss)(r)
+		resp.Header.Set("Set-Cookie", "ours=1; Path=/")
+		return resp, err
+	})
+	config := iss.ClientConfig(billing)
+	config.HTTPClient = &http.Client{Transport: w, Jar: jar}
+	_, err = newClient(t, config).VerifyAPIKey(t.Context(), sdk.VerifyRequest{Key: iss.AddKey(sdktest.Key{})})
+	wantAccepted(t, err)
+	if n := w.count(); n != 2 { // the key set and the exchange
+		t.Fatalf("%d requests", n)
+	}
+	for i := range w.count() {
+		if w.header(i).Get("Cookie") != "" {
+			t.Fatal("a cookie was sent")
+		}
+	}
+	if got := jar.Cookies(issuer); len(got) != 1 {
+		t.Fatalf("the jar holds %d cookies", len(got))
+	}
 }

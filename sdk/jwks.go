@@ -16,7 +16,7 @@ const (
 	maxKeySet  = 512 << 10 // bytes
 	maxKeys    = 64
 	minRSABits = 2048
-	maxRSABits = 8192 // larger ones only make checking slow
+	maxRSABits = 4096 // larger ones only make checking slow; go-jose says so too, but anybody may raise its limit
 	minRSAExp  = 65537
 )
 

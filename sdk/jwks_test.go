@@ -123,22 +123,25 @@ func TestAKeyIsKeptWhen(t *testing.T) {
 	}
 }
 
-func TestAnRSAKeyIsSkippedWhenItIsWeak(t *testing.T) {
+func TestAnRSAKeyIsSkippedWhenItIsWeakOrHuge(t *testing.T) {
 	iss := startAtNoon(t)
-	n := new(big.Int).Lsh(big.NewInt(1), 2047)
-	n.SetBit(n, 0, 1)
-	short := new(big.Int).Rsh(n, 1)
-	short.SetBit(short, 0, 1)
+	oddOf := func(bits uint) *big.Int {
+		n := new(big.Int).Lsh(big.NewInt(1), bits-1)
+		return n.SetBit(n, 0, 1)
+	}
+	n, short := oddOf(2048), oddOf(2047)
 	for name, key := range map[string]*rsa.PublicKey{
 		"2047 bits":       {N: short, E: 65537},
 		"exponent 3":      {N: n, E: 3},
 		"exponent 65535":  {N: n, E: 65535},
-		"over 8,192 bits": {N: new(big.Int).Lsh(n, 8192), E: 65537},
+		"over 4,096 bits": {N: oddOf(4097), E: 65537},
 	} {
 		t.Run(name, func(t *testing.T) {
 			wantUnavailable(t, publishing(t, iss, setOf(exported(key, "RS256", "weak"))).Ready(t.Context()))
 		})
 	}
+	largest := exported(&rsa.PublicKey{N: oddOf(4096), E: 65537}, "RS256", "largest")
+	wantAccepted(t, publishing(t, iss, setOf(largest)).Ready(t.Context()))
 	strong := exported(&rsa.PublicKey{N: n, E: 65537}, "RS256", "strong")
 	wantAccepted(t, publishing(t, iss, setOf(strong)).Ready(t.Context()))
 	strong["alg"] = "PS256"
