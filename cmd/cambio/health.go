@@ -9,11 +9,12 @@ import (
 )
 
 type healthCmd struct {
+	output    `embed:""`
 	OpsListen string `placeholder:"ADDR" env:"CAMBIO_OPS_LISTEN" default:"127.0.0.1:9090" help:"Where the server's health is served. Default: 127.0.0.1:9090."`
 }
 
 func (*healthCmd) Help() string {
-	return `Asks a running server whether it is ready, and exits with 0 if it is, else with 1. For containers, which have no curl.
+	return `Asks a running server whether it is ready, and exits with 0 if it is, else with 1. With --json it prints {"ready":true}. For containers, which have no curl.
 
 Example:
 
@@ -37,6 +38,9 @@ func (c *healthCmd) Run(ctx context.Context, p process) error {
 	_ = resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("%w: the server answers %s", errNotReady, resp.Status)
+	}
+	if c.JSON {
+		return printJSON(p.stdout, map[string]bool{"ready": true})
 	}
 	_, err = fmt.Fprintln(p.stdout, "ready")
 	return err

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
+	"regexp"
 	"time"
 
 	"github.com/cambio-auth/cambio/internal/manage"
@@ -30,7 +30,7 @@ type keyCreateCmd struct {
 	Remaining  *int64           `placeholder:"N" help:"How often it may be exchanged. Default: the refill's amount, or no limit."`
 	Refill     refillFlag       `placeholder:"N/PERIOD" help:"Set remaining to N at the start of every day, month (UTC), or period such as 24h."`
 	Rate       rateFlag         `placeholder:"N/WINDOW[,BURST]" help:"At most N exchanges in a window such as 1m."`
-	ExpiresIn  time.Duration    `placeholder:"DURATION" help:"How long it lives, such as 720h. Default: as its keyspace says."`
+	ExpiresIn  *time.Duration   `placeholder:"DURATION" help:"How long it lives, such as 720h. Default: as its keyspace says."`
 	Metadata   string           `placeholder:"JSON" help:"A JSON object kept with it."`
 	storeFlags `embed:""`
 }
@@ -47,6 +47,12 @@ Examples:
 }
 
 func (c *keyCreateCmd) Run(ctx context.Context, p process) error {
+	var expiresIn time.Duration // zero: as the keyspace says
+	if c.ExpiresIn != nil {
+		if expiresIn = *c.ExpiresIn; expiresIn == 0 {
+			return &usageError{errors.New("--expires-in: must be more than nothing")}
+		}
+	}
 	return c.create(ctx, p, func(m *manage.Manager) error {
 		made, err := m.CreateKey(ctx, manage.NewKey{
 			Keyspace:    c.Keyspace,
@@ -55,7 +61,7 @@ func (c *keyCreateCmd) Run(ctx context.Context, p process) error {
 			Permissions: merge(c.Permission),
 			Audiences:   c.Audience,
 			Metadata:    json.RawMessage(c.Metadata),
-			ExpiresIn:   c.ExpiresIn,
+			ExpiresIn:   expiresIn,
 			Remaining:   c.Remaining,
 			Refill:      c.Refill.Refill,
 			Rate:        c.Rate.Rate,
@@ -145,11 +151,13 @@ type keyID struct {
 	storeFlags `embed:""`
 }
 
+var keyIDPattern = regexp.MustCompile(`^key_[0-9a-f]{32}$`)
+
 // change prints a key after do. An argument that is no id may be the key itself,
 // so no error repeats it.
 func (c keyID) change(ctx context.Context, p process, do func(*manage.Manager) (manage.KeyView, error)) error {
-	if !strings.HasPrefix(string(c.ID), "key_") {
-		return &usageError{errors.New("KEY-ID: must be an id, which begins with key_, and not the key itself; see cambio key list")}
+	if !keyIDPattern.MatchString(string(c.ID)) {
+		return &usageError{errors.New("KEY-ID: must be an id, key_ and 32 hexadecimal digits, and not the key itself; see cambio key list")}
 	}
 	return c.use(ctx, func(m *manage.Manager) error {
 		key, err := do(m)

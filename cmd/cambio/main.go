@@ -7,10 +7,24 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 )
 
-func main() { os.Exit(start(os.Args[1:], thisProcess())) }
+func main() {
+	forgetEmpty(os.Environ())
+	os.Exit(start(os.Args[1:], thisProcess()))
+}
+
+// forgetEmpty makes a setting that is set but empty one that is not set, as
+// compose files leave them.
+func forgetEmpty(environ []string) {
+	for _, pair := range environ {
+		if name, value, _ := strings.Cut(pair, "="); value == "" && strings.HasPrefix(name, "CAMBIO_") {
+			_ = os.Unsetenv(name) // fails only for names that cannot be set
+		}
+	}
+}
 
 func start(args []string, p process) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -23,6 +23,7 @@ func TestMain(m *testing.M) {
 
 // recorded is main, with a copy of what it prints.
 func recorded() {
+	forgetEmpty(os.Environ())
 	p := thisProcess()
 	if dir := os.Getenv(recordings); dir != "" {
 		p.stdout = io.MultiWriter(p.stdout, record(dir, "stdout-*"))

@@ -53,20 +53,14 @@ func (s Settings) checkIssuer(c Config) error {
 	if c.Issuer == "" {
 		return checkDefaultIssuer(c)
 	}
-	u, err := url.Parse(c.Issuer)
-	switch {
-	case err != nil || u.Hostname() == "" || (u.Scheme != "https" && u.Scheme != "http"):
-		return errors.New("must be a URL such as https://keys.example.com")
-	case u.User != nil:
-		return errors.New("must hold no user and no password")
-	case strings.ContainsAny(c.Issuer, "?#"):
-		return errors.New("must have no query and no fragment")
-	case strings.HasSuffix(c.Issuer, "/"):
-		return errors.New("must not end with a slash")
-	case u.Scheme == "http" && !loopback(u.Hostname()) && !s.AllowHTTP:
-		return errors.New("must be https, or CAMBIO_ALLOW_HTTP=true must be set")
+	if _, err := issuer.Path(c.Issuer); err != nil {
+		return err
 	}
-	return nil
+	u, err := url.Parse(c.Issuer)
+	if err == nil && u.Scheme == "http" && !loopback(u.Hostname()) && !s.AllowHTTP {
+		err = errors.New("must be https, or CAMBIO_ALLOW_HTTP=true must be set")
+	}
+	return err
 }
 
 // checkDefaultIssuer refuses to guess the name in a certificate.
@@ -167,9 +161,14 @@ func parseProxies(list []string) ([]netip.Prefix, error) {
 	return prefixes, nil
 }
 
-func parseMasterKey(text, file string) (*issuer.MasterKey, error) {
+// parseMasterKey reads the key from the environment. Only beside an SQLite file
+// can it be missing: a key is made there.
+func parseMasterKey(text, file, store string) (*issuer.MasterKey, error) {
+	if text == "" && file == "" && strings.HasPrefix(store, "postgres") {
+		return nil, errors.New("or CAMBIO_MASTER_KEY_FILE is required with this store; cambio master-key --out FILE makes one")
+	}
 	if text == "" {
-		return nil, nil //nolint:nilnil // not being set is no mistake
+		return nil, nil //nolint:nilnil // it may be in a file
 	}
 	if file != "" {
 		return nil, errors.New("is set, and so is CAMBIO_MASTER_KEY_FILE: use one of them")

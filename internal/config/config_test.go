@@ -156,8 +156,10 @@ func TestMistakes(t *testing.T) {
 		"two master keys":                                  {env{"CAMBIO_MASTER_KEY": key, "CAMBIO_MASTER_KEY_FILE": "f"}, []string{"CAMBIO_MASTER_KEY: is set, and so is CAMBIO_MASTER_KEY_FILE"}},
 		"a log format of another kind":                     {env{"CAMBIO_LOG_FORMAT": "xml"}, []string{"CAMBIO_LOG_FORMAT: must be text or json"}},
 		"a log level of another kind":                      {env{"CAMBIO_LOG_LEVEL": "loud"}, []string{"CAMBIO_LOG_LEVEL: must be debug"}},
-		"no group is no number of groups":                  {env{"CAMBIO_GROUPS": "0", "CAMBIO_STORE": "postgres://db/x"}, []string{"CAMBIO_GROUPS: must be a number from 1 to 4"}},
-		"five groups are one too many":                     {env{"CAMBIO_GROUPS": "5", "CAMBIO_STORE": "postgres://db/x"}, []string{"CAMBIO_GROUPS: must be a number from 1 to 4"}},
+		"no group is no number of groups":                  {env{"CAMBIO_GROUPS": "0", "CAMBIO_STORE": "postgres://db/x", "CAMBIO_MASTER_KEY_FILE": "f"}, []string{"CAMBIO_GROUPS: must be a number from 1 to 4"}},
+		"five groups are one too many":                     {env{"CAMBIO_GROUPS": "5", "CAMBIO_STORE": "postgres://db/x", "CAMBIO_MASTER_KEY_FILE": "f"}, []string{"CAMBIO_GROUPS: must be a number from 1 to 4"}},
+		"PostgreSQL needs a master key":                    {env{"CAMBIO_STORE": "postgres://db/x"}, []string{"CAMBIO_MASTER_KEY: or CAMBIO_MASTER_KEY_FILE is required"}},
+		"a path of an issuer that reads in two ways":       {env{"CAMBIO_ISSUER": "https://example.com/a//b"}, []string{"CAMBIO_ISSUER: must have a plain path"}},
 		"SQLite has one writer":                            {env{"CAMBIO_GROUPS": "2"}, []string{"CAMBIO_GROUPS: must be 1 on SQLite"}},
 		"usage of an hour is no retention":                 {env{"CAMBIO_USAGE_RETENTION": "1h"}, []string{"CAMBIO_USAGE_RETENTION: must be at least 24h"}},
 		"several mistakes are told together": {

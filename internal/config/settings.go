@@ -28,7 +28,7 @@ const EnvMasterKey = "CAMBIO_MASTER_KEY"
 
 // Store names the database. It stands alone for commands that need no more.
 type Store struct {
-	Store string `placeholder:"URL" env:"CAMBIO_STORE" default:"sqlite:cambio.db" help:"The database: sqlite:PATH. Default: sqlite:cambio.db."`
+	Store string `placeholder:"URL" env:"CAMBIO_STORE" default:"sqlite:cambio.db" help:"The database: sqlite:PATH or postgres://…; a URL with a password belongs into the environment. Default: sqlite:cambio.db."`
 }
 
 // Settings are the settings of a server as given, by flag or environment.
@@ -37,7 +37,7 @@ type Store struct {
 type Settings struct {
 	Issuer         string   `placeholder:"URL" env:"CAMBIO_ISSUER" help:"The URL that clients reach this server by, and the iss of its tokens. Default: made from --listen."`
 	Listen         string   `placeholder:"ADDR" env:"CAMBIO_LISTEN" default:"127.0.0.1:8080" help:"Where clients are served. Default: 127.0.0.1:8080."`
-	OpsListen      string   `placeholder:"ADDR" env:"CAMBIO_OPS_LISTEN" default:"127.0.0.1:9090" help:"Where health and metrics are served; plain HTTP, keep it private. Default: 127.0.0.1:9090."`
+	OpsListen      string   `placeholder:"ADDR" env:"CAMBIO_OPS_LISTEN" default:"127.0.0.1:9090" help:"Where health is served; plain HTTP, keep it private. Default: 127.0.0.1:9090."`
 	MasterKeyFile  string   `placeholder:"PATH" env:"CAMBIO_MASTER_KEY_FILE" help:"File with the master key, which seals the signing keys in the store. Or put the key itself into the environment as CAMBIO_MASTER_KEY. Default: cambio.key beside an SQLite database, made at the first start."`
 	Groups         string   `placeholder:"N" env:"CAMBIO_GROUPS" default:"1" help:"How many groups of charges are committed at a time, 1 to 4, on PostgreSQL. More help where the disk stalls. Default: 1."`
 	UsageRetention string   `placeholder:"DURATION" env:"CAMBIO_USAGE_RETENTION" default:"9600h" help:"How long usage is kept, by the hour. Default: 9600h, 400 days."`
@@ -98,7 +98,7 @@ func (s Settings) Config(getenv func(string) string) (Config, error) {
 	m.check("CAMBIO_USAGE_RETENTION", err)
 	c.TrustedProxies, err = parseProxies(s.TrustedProxies)
 	m.check("CAMBIO_TRUSTED_PROXIES", err)
-	c.MasterKey, err = parseMasterKey(getenv(EnvMasterKey), s.MasterKeyFile)
+	c.MasterKey, err = parseMasterKey(getenv(EnvMasterKey), s.MasterKeyFile, c.Store)
 	m.check(EnvMasterKey, err)
 	if c.LogFormat != "text" && c.LogFormat != "json" {
 		m.check("CAMBIO_LOG_FORMAT", errors.New("must be text or json"))

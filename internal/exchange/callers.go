@@ -13,8 +13,9 @@ import (
 
 // Bounds of what is remembered about clients.
 const (
-	maxClients = 4096
-	recent     = time.Second
+	maxClients  = 4096
+	recent      = time.Second
+	readTimeout = 5 * time.Second // a database that hangs must not hang its callers
 )
 
 // Caller is an authenticated client.
@@ -46,7 +47,7 @@ func newCallers(store Clients, now func() time.Time) *callers {
 	return &callers{store, now, seen}
 }
 
-// authenticate fails with ErrClient, or with verifier.ErrUnavailable.
+// authenticate fails with a ClientError, or with verifier.ErrUnavailable.
 func (k *callers) authenticate(ctx context.Context, id string, secret verifier.Secret) (*Caller, error) {
 	if r, ok := k.seen.Get(id); ok && k.now().Sub(r.read) < recent && r.client.Authenticate(secret) {
 		return &Caller{r.client, secret}, nil
@@ -57,13 +58,17 @@ func (k *callers) authenticate(ctx context.Context, id string, secret verifier.S
 // reread authenticates against what is stored.
 func (k *callers) reread(ctx context.Context, id string, secret verifier.Secret) (*Caller, error) {
 	read := k.now()
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
 	c, err := k.store.Client(ctx, id)
 	if err != nil {
 		return nil, fmt.Errorf("looking up client: %w: %w", verifier.ErrUnavailable, err)
 	}
 	if !c.Authenticate(secret) {
-		k.seen.Remove(id)
-		return nil, ErrClient
+		if c == nil {
+			return nil, &ClientError{}
+		}
+		return nil, &ClientError{Known: c.ID}
 	}
 	k.seen.Add(id, remembered{c, read})
 	return &Caller{c, secret}, nil

@@ -23,6 +23,13 @@ type Clients interface {
 // ErrClient refuses a caller that is unknown, disabled, or has a wrong secret.
 var ErrClient = errors.New("client not authenticated")
 
+// ClientError wraps ErrClient. Known is the id, for our own log, if there is such
+// a client: what a caller says of itself may as well be a secret.
+type ClientError struct{ Known string }
+
+func (*ClientError) Error() string { return ErrClient.Error() }
+func (*ClientError) Unwrap() error { return ErrClient }
+
 // ErrRight refuses a client that may not exchange.
 var ErrRight = errors.New("client may not do this")
 
@@ -54,8 +61,8 @@ func New(cfg Config) (*Exchange, error) {
 	return &Exchange{newCallers(cfg.Clients, cfg.Now), cfg.Verifier, cfg.Issuer, cfg.Usage}, nil
 }
 
-// Authenticate returns the client whose secret this is. It fails with
-// ErrClient, or with verifier.ErrUnavailable if the store did not answer.
+// Authenticate returns the client whose secret this is. It fails with a
+// ClientError, or with verifier.ErrUnavailable if the store did not answer.
 func (x *Exchange) Authenticate(ctx context.Context, id string, secret verifier.Secret) (*Caller, error) {
 	return x.callers.authenticate(ctx, id, secret)
 }

@@ -2,9 +2,13 @@ package exchange_test
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -16,6 +20,7 @@ import (
 	"github.com/cambio-auth/cambio/internal/manage"
 	"github.com/cambio-auth/cambio/internal/store/sqlite"
 	"github.com/cambio-auth/cambio/internal/usage"
+	"github.com/cambio-auth/cambio/internal/wire"
 	"github.com/cambio-auth/cambio/issuer"
 	"github.com/cambio-auth/cambio/verifier"
 )
@@ -32,6 +37,9 @@ type house struct {
 	secret verifier.Secret // of the client "orders"
 	now    time.Time
 	counts *usage.Recorder
+
+	verifier *verifier.Verifier
+	issuer   *issuer.Issuer
 
 	reads  int
 	change func(*client.Client) // to what is read
@@ -72,6 +80,7 @@ func newHouse(t *testing.T) *house {
 		t.Fatal(err)
 	}
 	h.counts = usage.NewRecorder(usage.RecorderConfig{Store: h.store, Log: slog.New(slog.DiscardHandler)})
+	h.verifier, h.issuer = v, iss
 	h.Exchange, err = exchange.New(exchange.Config{Clients: h, Verifier: v, Issuer: iss, Usage: h.counts, Now: func() time.Time { return h.now }})
 	if err != nil {
 		t.Fatal(err)
@@ -135,6 +144,28 @@ func TestAWrongSecretIsRefused(t *testing.T) {
 			t.Errorf("%s: %v", id, err)
 		}
 	}
+}
+
+func TestAHungDatabaseHangsNobody(t *testing.T) {
+	h := newHouse(t)
+	x, err := exchange.New(exchange.Config{Clients: hung{t}, Verifier: h.verifier, Issuer: h.issuer, Usage: h.counts})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := x.Authenticate(t.Context(), "orders", h.secret); !errors.Is(err, verifier.ErrUnavailable) {
+		t.Errorf("%v", err)
+	}
+}
+
+// hung is a store of clients that answers when its caller gives up, which must
+// not be never.
+type hung struct{ t *testing.T }
+
+func (s hung) Client(ctx context.Context, _ string) (*client.Client, error) {
+	if _, bounded := ctx.Deadline(); !bounded {
+		s.t.Error("the look-up has no deadline")
+	}
+	return nil, context.DeadlineExceeded
 }
 
 func TestAClientThatChangedIsHeldAgainstWhatItIsNow(t *testing.T) {
@@ -217,4 +248,116 @@ func TestAnExchangeNeedsAllItsParts(t *testing.T) {
 	if _, err := exchange.New(exchange.Config{}); err == nil {
 		t.Error("made of nothing")
 	}
+}
+
+func TestATokenLivesAsLongAsItsKeyspaceSays(t *testing.T) {
+	h := newHouse(t)
+	if _, err := h.manage.CreateKeyspace(t.Context(), manage.NewKeyspace{Name: "brief", TokenLifetime: 30 * time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	key := h.newKey(manage.NewKey{Keyspace: "brief"})
+	token, _, err := h.Exchange.Exchange(t.Context(), h.authenticate(), exchange.Request{Key: key.Secret, Cost: 1})
+	if err != nil || token.ExpiresIn != 30*time.Second {
+		t.Errorf("%s, %v", token.ExpiresIn, err)
+	}
+}
+
+func TestTheSubjectIsTheOwnerOrTheKeyItself(t *testing.T) {
+	h := newHouse(t)
+	c := h.authenticate()
+	for _, owner := range []string{"user_42", ""} {
+		key := h.newKey(manage.NewKey{Owner: owner})
+		token, _, err := h.Exchange.Exchange(t.Context(), c, exchange.Request{Key: key.Secret, Cost: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		payload, err := base64.RawURLEncoding.DecodeString(strings.Split(token.Value, ".")[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		var claims wire.Claims
+		if err := json.Unmarshal(payload, &claims); err != nil {
+			t.Fatal(err)
+		}
+		want := owner
+		if want == "" {
+			want = string(key.Key.ID)
+		}
+		if claims.Subject != want {
+			t.Errorf("sub %q, want %q", claims.Subject, want)
+		}
+	}
+}
+
+func TestWithoutASigningKeyNothingIsCharged(t *testing.T) {
+	h := newHouse(t)
+	five := int64(5)
+	key := h.newKey(manage.NewKey{Remaining: &five})
+	v, err := verifier.New(verifier.Config{Store: h.store})
+	if err != nil {
+		t.Fatal(err)
+	}
+	iss, err := issuer.New(issuer.Config{Issuer: "https://keys.example.com", Keyring: &issuer.Keyring{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, err := exchange.New(exchange.Config{Clients: h.store, Verifier: v, Issuer: iss, Usage: h.counts})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := x.Exchange(t.Context(), h.authenticate(), exchange.Request{Key: key.Secret, Cost: 1}); !errors.Is(err, issuer.ErrNoSigningKey) {
+		t.Errorf("%v", err)
+	}
+	if k, err := h.manage.Key(t.Context(), key.Key.ID); err != nil || k.Budget.Remaining != 5 {
+		t.Errorf("%d remaining, %v", k.Budget.Remaining, err)
+	}
+}
+
+// The largest key that can be made must fit into a token that a checker reads,
+// which is 16 KiB.
+func TestTheLargestTokenFits(t *testing.T) {
+	h := newHouse(t)
+	quotes := strings.Repeat(`"`, 512)
+	audience := "https://" + quotes[8:]
+	wide := verifier.Permissions{}
+	for i := range 200 {
+		wide[fmt.Sprintf("r%016d", i)] = []string{"a"}
+		if len(permissionsJSON(t, wide)) > 3840 {
+			delete(wide, fmt.Sprintf("r%016d", i))
+			break
+		}
+	}
+	if _, err := h.manage.CreateKeyspace(t.Context(), manage.NewKeyspace{Name: strings.Repeat("k", 64), PublishMetadata: true}); err != nil {
+		t.Fatal(err)
+	}
+	id := strings.Repeat("c", 64)
+	_, secret, err := h.manage.CreateClient(t.Context(), manage.NewClient{ID: id, Audiences: []string{audience}, Keyspaces: []string{"*"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := h.newKey(manage.NewKey{
+		Keyspace: strings.Repeat("k", 64), Owner: quotes[:255], Permissions: wide,
+		Metadata: json.RawMessage(`{"m":"` + strings.Repeat("x", 2048-8) + `"}`),
+	})
+	c, err := h.Authenticate(t.Context(), id, secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, _, err := h.Exchange.Exchange(t.Context(), c, exchange.Request{Key: key.Secret, Cost: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The longest issuer is 200 bytes; this one is shorter.
+	if most := 16<<10 - (200-len("https://keys.example.com"))*4/3; len(token.Value) > most {
+		t.Errorf("a token of %d bytes, of at most %d", len(token.Value), most)
+	}
+}
+
+func permissionsJSON(t *testing.T, p verifier.Permissions) []byte {
+	t.Helper()
+	text, err := json.Marshal(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
-	"regexp"
 	"strings"
 
 	"github.com/cambio-auth/cambio/internal/exchange"
@@ -69,16 +68,4 @@ func parseBasic(header string) (id, secret string, ok bool) {
 	id, okID := formDecode(id)
 	secret, okSecret := formDecode(secret)
 	return id, secret, ok && okID && okSecret
-}
-
-// idPattern is what the id of a client can look like.
-var idPattern = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
-
-// loggable returns an id that nobody has proved to be theirs, if it can be one.
-// Who mixes up id and secret shall not find the secret in our log.
-func loggable(id string) string {
-	if !idPattern.MatchString(id) || verifier.WellFormed(verifier.NewSecret(id)) {
-		return ""
-	}
-	return id
 }

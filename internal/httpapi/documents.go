@@ -69,8 +69,9 @@ func (s *Server) serveJWKS(c echo.Context) error {
 	return document{set.Body, set.ETag}.serve(c)
 }
 
-// serve answers GET and HEAD, also conditional ones (RFC 9110 §13.1.2). A part
-// of a key set is no use to anybody, so Range is ignored.
+// serve answers GET and HEAD, and If-None-Match (RFC 9110 §13.1.2). Other
+// conditions, and Range, are ignored: a part of a key set is no use to anybody,
+// and a refusal that caches may keep would be a key set to nobody.
 //
 // There is no stale-if-error and no stale-while-revalidate: a key that was
 // removed in an emergency must not live on in a cache.
@@ -80,7 +81,10 @@ func (d document) serve(c echo.Context) error {
 	h.Set("Cache-Control", "public, max-age=300")
 	h.Set("Access-Control-Allow-Origin", "*")
 	h.Set("ETag", d.etag)
-	c.Request().Header.Del("Range")
+	h.Set("Accept-Ranges", "none")
+	for _, name := range []string{"Range", "If-Range", "If-Match", "If-Unmodified-Since", "If-Modified-Since"} {
+		c.Request().Header.Del(name)
+	}
 	http.ServeContent(c.Response(), c.Request(), "", time.Time{}, bytes.NewReader(d.body))
 	return nil
 }

@@ -40,8 +40,7 @@ func readForm(c echo.Context) (form, error) {
 	if r.ContentLength > maxBody {
 		return nil, errTooLarge
 	}
-	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if (err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter)) || media != wire.MediaForm {
+	if !isForm(r.Header) {
 		return nil, errMediaType
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(c.Response().Writer, r.Body, maxBody))
@@ -60,13 +59,29 @@ func readForm(c echo.Context) (form, error) {
 	return parseForm(string(body))
 }
 
-func secretInQuery(u *url.URL) bool {
-	if u.RawQuery == "" {
+// isForm takes one Content-Type, UTF-8 if it says a charset, and no encoding on
+// top of it.
+func isForm(h http.Header) bool {
+	if len(h.Values("Content-Type")) != 1 || h.Get("Content-Encoding") != "" {
 		return false
 	}
-	query := u.Query()
+	media, params, err := mime.ParseMediaType(h.Get("Content-Type"))
+	if (err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter)) || media != wire.MediaForm {
+		return false
+	}
+	charset, said := params["charset"]
+	return !said || strings.EqualFold(charset, "utf-8")
+}
+
+// secretInQuery looks for the names wherever they stand: a query that does not
+// parse is in the same logs.
+func secretInQuery(u *url.URL) bool {
+	query := u.RawQuery
+	if decoded, err := url.QueryUnescape(query); err == nil {
+		query += "&" + decoded
+	}
 	for _, name := range []string{wire.FieldClientSecret, wire.FieldClientAssertion, wire.FieldSubjectToken, wire.FieldActorToken} {
-		if query.Has(name) {
+		if strings.Contains(query, name+"=") {
 			return true
 		}
 	}

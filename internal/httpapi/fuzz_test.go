@@ -49,8 +49,5 @@ func FuzzBasic(f *testing.F) {
 		if ok && (!utf8.ValidString(id) || !utf8.ValidString(secret)) {
 			t.Errorf("%q, %q", id, secret)
 		}
-		if shown := loggable(id); shown != "" && (len(shown) > 64 || !utf8.ValidString(shown)) {
-			t.Errorf("logged %q", shown)
-		}
 	})
 }

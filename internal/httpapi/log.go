@@ -14,14 +14,13 @@ import (
 
 // call is what the log will say of one exchange. It never holds a secret.
 type call struct {
-	began   time.Time
-	remote  string
-	claimed string           // the client that it says it is
-	client  *exchange.Caller // nil: not authenticated
-	asked   []string         // targets
-	grant   verifier.Grant
-	kid     string
-	jti     string
+	began  time.Time
+	remote string
+	client *exchange.Caller // nil: not authenticated
+	asked  []string         // targets
+	grant  verifier.Grant
+	kid    string
+	jti    string
 }
 
 func (c *call) mayKnowReasons() bool {
@@ -55,9 +54,14 @@ func (s *Server) logRefused(ctx context.Context, c *call, a answer, err error) {
 	if a.reason != "" {
 		attrs = append(attrs, slog.String("reason", a.reason))
 	}
+	var mistake *requestError
+	if errors.As(err, &mistake) {
+		attrs = append(attrs, slog.String("detail", mistake.description))
+	}
+	var stranger *exchange.ClientError
 	switch {
-	case c.client == nil && c.claimed != "":
-		attrs = append(attrs, slog.String("claimed_client", c.claimed))
+	case errors.As(err, &stranger) && stranger.Known != "":
+		attrs = append(attrs, slog.String("claimed_client", stranger.Known))
 	case c.client != nil:
 		attrs = append(attrs, slog.String("client", c.client.ID))
 		if len(c.asked) == 1 && slices.Contains(c.client.Audiences, c.asked[0]) {

@@ -59,18 +59,15 @@ func TestOneLineForEveryExchange(t *testing.T) {
 	}
 }
 
-func TestOfAStrangerTheLogRepeatsLittle(t *testing.T) {
+func TestOfAStrangerTheLogRepeatsNothingButAnIdThatWeKnow(t *testing.T) {
 	w := newWorld(t)
 	for id, logged := range map[string]any{
-		"nobody":                  "nobody",
-		w.clientID:                w.clientID,
-		strings.Repeat("a", 64):   strings.Repeat("a", 64),
-		strings.Repeat("a", 65):   nil,
-		strings.Repeat("a", 9000): nil,
-		"a\nb":                    nil,
-		"a b":                     nil,
-		"ä":                       nil,
-		w.secret:                  nil, // id and secret mixed up
+		"nobody":                   nil,
+		w.clientID:                 w.clientID,
+		strings.Repeat("a", 999):   nil,
+		"a\nb":                     nil,
+		w.secret:                   nil, // id and secret mixed up
+		w.secret[:len(w.secret)-1]: nil, // from which the rest can be computed
 	} {
 		r := w.post(form("x", "client_id", id, "client_secret", keepSecret("a wrong secret")).Encode())
 		r.Header.Del("Authorization")

@@ -7,8 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"net/url"
-	"regexp"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -102,21 +100,4 @@ func clientAddress(trusted []netip.Prefix) echo.IPExtractor {
 		}))
 	}
 	return echo.ExtractIPFromXFFHeader(options...)
-}
-
-// plainPath leaves out what a router or a proxy could read in two ways.
-var plainPath = regexp.MustCompile(`^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*$`)
-
-// issuerPath returns the path of an issuer, without a slash at its end.
-func issuerPath(issuer string) (string, error) {
-	u, err := url.Parse(issuer)
-	switch {
-	case err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http"):
-		return "", errors.New("httpapi: Config.Issuer must be an http or https URL")
-	case u.User != nil || strings.ContainsAny(issuer, "?#"):
-		return "", errors.New("httpapi: Config.Issuer must have no user, query or fragment")
-	case u.RawPath != "" || !plainPath.MatchString(u.Path):
-		return "", errors.New("httpapi: the path of Config.Issuer must be plain and not end with a slash")
-	}
-	return u.Path, nil
 }

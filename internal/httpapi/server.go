@@ -72,9 +72,9 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Log == nil {
 		return nil, errors.New("httpapi: Config.Log is required")
 	}
-	base, err := issuerPath(cfg.Issuer)
+	base, err := issuer.Path(cfg.Issuer)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("httpapi: Config.Issuer %w", err)
 	}
 	metadata, err := newMetadata(cfg.Issuer)
 	if err != nil {

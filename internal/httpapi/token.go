@@ -97,7 +97,6 @@ func authenticate(c echo.Context, x *exchange.Exchange, f form, call *call) erro
 	if err != nil {
 		return err
 	}
-	call.claimed = loggable(cred.id)
 	call.client, err = x.Authenticate(c.Request().Context(), cred.id, cred.secret)
 	return err
 }

@@ -16,7 +16,7 @@ import (
 // A checker refuses tokens over 16 KiB. These bounds keep every token below
 // that: permissions stand in it twice, as a map and as a scope.
 const (
-	maxPermissions = 4 << 10 // bytes, of either form
+	maxPermissions = 3840    // bytes, of either form
 	maxMetadata    = 2 << 10 // bytes of JSON
 	maxDepth       = 16      // of metadata; a checker reads 32 levels
 	maxAudiences   = 100

@@ -32,7 +32,7 @@ func (m *Manager) CreateKeyspace(ctx context.Context, n NewKeyspace) (verifier.K
 	}
 	var bad fields
 	bad.check("name", verifier.ValidateKeyspace(n.Name))
-	bad.check("prefix", verifier.ValidatePrefix(n.Prefix))
+	bad.check("prefix", keyPrefix(n.Prefix))
 	bad.check("key_lifetime", lifetime(n.KeyLifetime))
 	bad.check("token_lifetime", tokenLifetime(n.TokenLifetime))
 	if err := bad.err(); err != nil {
@@ -61,6 +61,15 @@ func (m *Manager) Keyspace(ctx context.Context, name string) (verifier.Keyspace,
 // Keyspaces lists all of them by name.
 func (m *Manager) Keyspaces(ctx context.Context) ([]verifier.Keyspace, error) {
 	return m.store.Keyspaces(ctx)
+}
+
+// keyPrefix refuses what begins the ids of keys and budgets, and the secrets of
+// clients: a key must not be taken for one of them.
+func keyPrefix(prefix string) error {
+	if prefix == "key" || prefix == "bud" || prefix == secretPrefix {
+		return errors.New("is reserved")
+	}
+	return verifier.ValidatePrefix(prefix)
 }
 
 const maxKeyLifetime = 100 * 366 * 24 * time.Hour

@@ -313,6 +313,11 @@ func TestCreateKeyspaceRefuses(t *testing.T) {
 			t.Errorf("%v, want a fault in %s", err, field)
 		}
 	}
+	for _, prefix := range []string{"key", "cs", "bud"} {
+		if _, err := m.CreateKeyspace(t.Context(), manage.NewKeyspace{Name: "a", Prefix: prefix}); !errors.Is(err, manage.ErrInvalid) {
+			t.Errorf("prefix %s: %v", prefix, err)
+		}
+	}
 	if _, err := m.CreateKeyspace(t.Context(), manage.NewKeyspace{Name: "default"}); !errors.Is(err, manage.ErrExists) {
 		t.Errorf("default: %v", err)
 	}

@@ -50,7 +50,7 @@ func NewRecorder(cfg RecorderConfig) *Recorder {
 }
 
 // Refused counts a refusal of a known key. It never blocks; when too much is
-// pending, the count is dropped, and Dropped tells.
+// pending, the count is dropped, which the log tells.
 func (r *Recorder) Refused(c Count) {
 	c.Requests, c.Cost = 0, 0
 	r.mu.Lock()
@@ -61,9 +61,6 @@ func (r *Recorder) Refused(c Count) {
 	}
 	r.pending[c]++
 }
-
-// Dropped is how many refusals were not counted.
-func (r *Recorder) Dropped() int64 { return r.dropped.Load() }
 
 // Run writes what is pending every ten seconds and once more when ctx ends.
 func (r *Recorder) Run(ctx context.Context) {
@@ -90,6 +87,9 @@ func (r *Recorder) flush(ctx context.Context) {
 	pending := r.pending
 	r.pending = map[Count]int64{}
 	r.mu.Unlock()
+	if n := r.dropped.Swap(0); n > 0 {
+		r.cfg.Log.WarnContext(ctx, "refusals not counted, of too many keys at a time", "refusals", n)
+	}
 	if len(pending) == 0 {
 		return
 	}

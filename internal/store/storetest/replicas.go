@@ -17,7 +17,7 @@ var replicaPromises = []promise{
 	{"three replicas grant what is owned, no less and no more", func(t *testing.T, db *database) {
 		f := newFleet(t, db, 10, 2, 60)
 		f.race(300, 4, func(int) int64 { return 1 }) // twice what is owned
-		f.exactly(func(budget int) int64 { return 60 })
+		f.exactly(func(_ int) int64 { return 60 })
 	}},
 	{"three replicas refuse nobody while enough is left, and charge every cost once", func(t *testing.T, db *database) {
 		f := newFleet(t, db, 5, 3, 1_000_000)
