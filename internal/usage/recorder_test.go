@@ -87,6 +87,7 @@ func TestRefusalsAreWrittenTogether(t *testing.T) {
 			r.Refused(spent)
 		}
 		time.Sleep(11 * time.Second) // virtual
+		synctest.Wait()
 		if l.writes != 1 || l.counts[spent] != 1000 {
 			t.Errorf("%d writes, %v", l.writes, l.counts)
 		}
@@ -119,6 +120,7 @@ func TestAStoreThatIsAwayLosesNoCount(t *testing.T) {
 		l.away = false
 		l.mu.Unlock()
 		time.Sleep(11 * time.Second)
+		synctest.Wait()
 		if diff := cmp.Diff(map[usage.Count]int64{spent: 2}, l.counts); diff != "" {
 			t.Error(diff)
 		}
