@@ -84,9 +84,11 @@ CREATE TABLE signing_keys (
 	UNIQUE (algorithm, generation)
 );
 
--- Who used what, by the hour (hours since 1970).
+-- Who used what, by the hour (hours since 1970). key_id references keys, but not
+-- by a constraint: that would lock, and so rewrite, the wide row of a key for each
+-- new row here. Who adds rows has seen the key in the same transaction.
 CREATE TABLE usage (
-	key_id   text   COLLATE "C" NOT NULL REFERENCES keys (id) ON DELETE CASCADE,
+	key_id   text   COLLATE "C" NOT NULL,
 	hour     bigint NOT NULL,
 	client   text   COLLATE "C" NOT NULL,
 	audience text   COLLATE "C" NOT NULL,
