@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -115,8 +116,12 @@ func newSigner(private ed25519.PrivateKey) (*signer, error) {
 // sign returns the compact JWS of payload (RFC 7515 §7.1), signing exactly the
 // bytes that travel.
 func (s *signer) sign(payload []byte) string {
-	input := s.header + "." + encode(payload)
-	return input + "." + encode(ed25519.Sign(s.private, []byte(input)))
+	b64 := base64.RawURLEncoding
+	token := make([]byte, 0, len(s.header)+b64.EncodedLen(len(payload))+b64.EncodedLen(ed25519.SignatureSize)+2)
+	token = append(append(token, s.header...), '.')
+	token = b64.AppendEncode(token, payload)
+	signature := ed25519.Sign(s.private, token)
+	return string(b64.AppendEncode(append(token, '.'), signature))
 }
 
 // generate makes a key pair and seals its private half.

@@ -126,7 +126,7 @@ func (l *ledger) take() *group {
 
 // next takes a group from a queue that is not empty.
 func (l *ledger) next() *group {
-	g := newGroup()
+	g := newGroup(min(len(l.queue), maxKeys))
 	for len(l.queue) > 0 && len(g.waiters) < l.groupCap && g.add(l.queue[0]) {
 		l.queue[0].taken = true
 		l.queue[0] = nil
@@ -143,8 +143,8 @@ type group struct {
 	clients map[string]int
 }
 
-func newGroup() *group {
-	return &group{digests: map[Digest]int{}, clients: map[string]int{}}
+func newGroup(size int) *group {
+	return &group{waiters: make([]*waiter, 0, size), digests: make(map[Digest]int, size), clients: map[string]int{}}
 }
 
 // add takes w in, unless it would be one key too many.
@@ -247,7 +247,7 @@ func (g *group) split() []*group {
 	for _, w := range g.waiters {
 		i := g.digests[w.digest]
 		if groups[i] == nil {
-			groups[i] = newGroup()
+			groups[i] = newGroup(1)
 		}
 		groups[i].add(w)
 	}

@@ -28,14 +28,14 @@ func (c *call) mayKnowReasons() bool {
 }
 
 func (s *Server) logExchanged(ctx context.Context, c *call) {
-	s.log.InfoContext(ctx, "exchanged",
-		"key_id", string(c.grant.KeyID),
-		"client", c.client.ID,
-		"audience", c.grant.Audience,
-		"kid", c.kid,
-		"jti", c.jti,
-		"duration", time.Since(c.began),
-		"remote", c.remote,
+	s.log.LogAttrs(ctx, slog.LevelInfo, "exchanged",
+		slog.String("key_id", string(c.grant.KeyID)),
+		slog.String("client", c.client.ID),
+		slog.String("audience", c.grant.Audience),
+		slog.String("kid", c.kid),
+		slog.String("jti", c.jti),
+		slog.Duration("duration", time.Since(c.began)),
+		slog.String("remote", c.remote),
 	)
 }
 

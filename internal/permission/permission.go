@@ -63,6 +63,9 @@ func Intersect(a, b map[string][]string) map[string][]string {
 // actions, a resource or action outside [\x21\x23-\x5B\x5D-\x7E]{1,128}, or a
 // resource with a colon. The error wraps ErrMalformed and names the culprit.
 func Validate(p map[string][]string) error {
+	if len(p) == 0 {
+		return nil
+	}
 	for _, resource := range slices.Sorted(maps.Keys(p)) {
 		if !validResource(resource) {
 			return fmt.Errorf("%w: resource %q", ErrMalformed, clip(resource))
