@@ -2,7 +2,7 @@
 LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 FUZZTIME ?= 10s
 
-.PHONY: help test lint format unit dev build fuzz bench fips
+.PHONY: help test lint format unit dev build fuzz bench slow fips
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -15,8 +15,8 @@ lint: ## vet, linters and the import arrows of .golangci.yml
 format: ## rewrite the sources as the linter wants them
 	$(LINT) fmt
 
-unit: ## all tests under the race detector, which needs a C compiler
-	@.ci/need-cc
+unit: ## all tests under the race detector
+	@.ci/need
 	CGO_ENABLED=1 go test -race ./...
 
 dev: ## the main job on one screen
@@ -35,6 +35,9 @@ else
 	go test -run='^$$' -bench=. -benchtime=1x -timeout=20m ./internal/bench
 	go test -run='^$$' -bench=. -benchtime=0.3s -cpu=1,2,8 ./sdk
 endif
+
+slow: ## more rounds of the crash tests and of the ledger's model
+	CAMBIO_SLOW=1 go test -count=1 ./internal/crashtest ./internal/store/sqlite
 
 fips: ## the tests with only FIPS 140-3 algorithms allowed
 	GODEBUG=fips140=only go test ./...

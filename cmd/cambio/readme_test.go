@@ -83,7 +83,7 @@ func TestReadmeNamesThePatternOfKeys(t *testing.T) {
 // readmeBlock returns the fenced block under the comment <!-- run: name -->.
 func readmeBlock(t *testing.T, text []byte, name string) string {
 	t.Helper()
-	m := regexp.MustCompile("(?s)<!-- run: " + name + " -->\n```sh\n(.*?)```").FindSubmatch(text)
+	m := regexp.MustCompile("(?s)<!-- run: " + name + " -->\n```bash\n(.*?)```").FindSubmatch(text)
 	if m == nil {
 		t.Fatalf("the README has no block %q", name)
 	}

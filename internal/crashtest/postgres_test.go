@@ -3,6 +3,8 @@ package crashtest
 import (
 	"fmt"
 	"net/http"
+	"os"
+	"strings"
 	"testing"
 
 	"github.com/cambio-auth/cambio/internal/pgtest"
@@ -97,6 +99,23 @@ func failover(t *testing.T, opts pgtest.Options, unsent int64) total {
 	sum := in.total()
 	t.Logf("%d acknowledged, of these lost %d; %d recorded, %d without an answer", sum.acknowledged, sum.lost, sum.recorded, sum.unknown)
 	return sum
+}
+
+func TestAServerStartedWhileTheDatabaseIsAwayServesWhenItIsBack(t *testing.T) {
+	db := pgtest.Start(t, pgtest.Options{Durable: true})
+	in := install(t, db.URL("postgres"), plenty)
+	db.Kill()
+	s := in.launch()
+	until(t, "the server says what it waits for", func() bool {
+		text, err := os.ReadFile(s.log)
+		return err == nil && strings.Contains(string(text), "waiting for the database")
+	})
+	db.Restart(t)
+	s.await()
+	l := in.load(s)
+	l.more(callers)
+	l.stop()
+	in.balanced("at the end")
 }
 
 func TestADatabaseThatHangsIsAnsweredWith503AndGoneOnWith(t *testing.T) {

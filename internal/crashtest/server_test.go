@@ -28,6 +28,21 @@ type server struct {
 // serve starts a server and returns when it is ready. It ends with the test.
 func (in *installation) serve() *server {
 	in.t.Helper()
+	s := in.launch()
+	s.await()
+	return s
+}
+
+// await returns when s is ready.
+func (s *server) await() {
+	s.t.Helper()
+	until(s.t, "a server says where it listens", s.serving)
+	until(s.t, "a server is ready", func() bool { return s.ready() == http.StatusOK })
+}
+
+// launch starts a server.
+func (in *installation) launch() *server {
+	in.t.Helper()
 	log, err := os.Create(filepath.Join(in.t.TempDir(), "stderr"))
 	if err != nil {
 		in.t.Fatal(err)
@@ -51,8 +66,6 @@ func (in *installation) serve() *server {
 		in.t.Fatal(err)
 	}
 	in.t.Cleanup(func() { s.signal(syscall.SIGKILL); <-s.ended })
-	until(in.t, "a server says where it listens", s.serving)
-	until(in.t, "a server is ready", func() bool { return s.ready() == http.StatusOK })
 	return s
 }
 
