@@ -20,6 +20,14 @@ type Budget struct {
 	TAT       time.Time // GCRA's theoretical arrival time; zero: never used
 }
 
+// Same reports whether b is a, its times compared as instants: storing it would
+// change nothing.
+func (b Budget) Same(a Budget) bool {
+	same := a.Refilled.Equal(b.Refilled) && a.TAT.Equal(b.TAT) && a.Refill.Anchor.Equal(b.Refill.Anchor)
+	a.Refilled, a.TAT, a.Refill.Anchor = b.Refilled, b.TAT, b.Refill.Anchor
+	return same && a == b
+}
+
 // charge returns b with cost taken from it, or why that cannot be.
 func (b Budget) charge(now time.Time, cost int64) (Budget, error) {
 	b, err := b.spend(now, cost)

@@ -88,14 +88,6 @@ func scanRecord(row pgx.CollectableRow) (verifier.Record, error) {
 	return rec, nil
 }
 
-// sameBudget reports whether storing b would change what a left there. Times
-// are compared as instants: decide may have put them in another zone.
-func sameBudget(a, b verifier.Budget) bool {
-	same := a.Refilled.Equal(b.Refilled) && a.TAT.Equal(b.TAT) && a.Refill.Anchor.Equal(b.Refill.Anchor)
-	a.Refilled, a.TAT, a.Refill.Anchor = b.Refilled, b.TAT, b.Refill.Anchor
-	return same && a == b
-}
-
 // budgetArrays are the values of several budgets, by columns.
 type budgetArrays struct {
 	id                    []string

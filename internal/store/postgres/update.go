@@ -146,7 +146,7 @@ func (g *group) changes(before []verifier.Budget) ([]statement, error) {
 		if b.ID != before[i].ID {
 			return nil, fmt.Errorf("id of budget %s was changed to %s", before[i].ID, b.ID)
 		}
-		if sameBudget(before[i], *b) {
+		if b.Same(before[i]) {
 			continue
 		}
 		if err := changed.add(b); err != nil {

@@ -46,11 +46,3 @@ func budgetArgs(b *verifier.Budget) []any {
 		stamp(b.Refilled), b.Rate.Limit, b.Rate.Window, b.Rate.Burst, stamp(b.TAT),
 	}
 }
-
-// sameBudget reports whether storing b would change what a left there. Times
-// are compared as instants: decide may have put them in another zone.
-func sameBudget(a, b verifier.Budget) bool {
-	same := a.Refilled.Equal(b.Refilled) && a.TAT.Equal(b.TAT) && a.Refill.Anchor.Equal(b.Refill.Anchor)
-	a.Refilled, a.TAT, a.Refill.Anchor = b.Refilled, b.TAT, b.Refill.Anchor
-	return same && a == b
-}

@@ -41,7 +41,7 @@ func (s *Store) Update(ctx context.Context, lookup verifier.Lookup, decide func(
 		now := s.now()
 		decide(now, verifier.Found{Records: records, Clients: versions})
 		for i, b := range budgets {
-			if sameBudget(before[i], *b) {
+			if b.Same(before[i]) {
 				continue
 			}
 			if err := saveBudget(ctx, tx, before[i].ID, b); err != nil {
