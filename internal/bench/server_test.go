@@ -182,7 +182,11 @@ func assemble(ctx context.Context, cfg serverConfig, db store.Store) (*httpapi.S
 	if err != nil {
 		return nil, err
 	}
-	return httpapi.New(httpapi.Config{Issuer: iss, Exchange: exchanges, JWKS: ring.JWKS, Log: log})
+	server, err := httpapi.New(httpapi.Config{Issuer: iss, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	return server, server.Open(httpapi.Parts{Exchange: exchanges, JWKS: ring.JWKS})
 }
 
 // profile writes NAME.cpu and NAME.allocs when it is stopped.

@@ -9,7 +9,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/cambio-auth/cambio/internal/httpapi"
 	"github.com/cambio-auth/cambio/internal/manage"
 	"github.com/cambio-auth/cambio/internal/wire"
 )
@@ -25,7 +24,7 @@ func (w *world) get(path string, header ...string) reply {
 
 // underPath is a server whose issuer has a path.
 func underPath(t *testing.T) *world {
-	return newWorld(t, options{config: func(cfg *httpapi.Config) { cfg.Issuer = issuerURL + "/eu/tenant-1" }})
+	return newWorld(t, options{config: func(cfg *setup) { cfg.Issuer = issuerURL + "/eu/tenant-1" }})
 }
 
 func checkPublic(t *testing.T, path string, got reply) {
@@ -208,18 +207,18 @@ func TestNewRefuses(t *testing.T) {
 	} {
 		cfg := base
 		cfg.Issuer = iss
-		if _, err := httpapi.New(cfg); err == nil {
+		if _, err := newServer(cfg); err == nil {
 			t.Errorf("issuer %q", iss)
 		}
 	}
-	for name, change := range map[string]func(*httpapi.Config){
-		"no exchange": func(cfg *httpapi.Config) { cfg.Exchange = nil },
-		"no key set":  func(cfg *httpapi.Config) { cfg.JWKS = nil },
-		"no log":      func(cfg *httpapi.Config) { cfg.Log = nil },
+	for name, change := range map[string]func(*setup){
+		"no exchange": func(cfg *setup) { cfg.Exchange = nil },
+		"no key set":  func(cfg *setup) { cfg.JWKS = nil },
+		"no log":      func(cfg *setup) { cfg.Log = nil },
 	} {
 		cfg := base
 		change(&cfg)
-		if _, err := httpapi.New(cfg); err == nil {
+		if _, err := newServer(cfg); err == nil {
 			t.Error(name)
 		}
 	}

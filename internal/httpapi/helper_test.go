@@ -104,7 +104,7 @@ type world struct {
 
 // options change how a world is built.
 type options struct {
-	config func(*httpapi.Config)
+	config func(*setup)
 	store  func(verifier.Store) verifier.Store // between the verifier and the database
 }
 
@@ -133,7 +133,7 @@ func newWorld(t *testing.T, with ...options) *world {
 	if opt.config != nil {
 		opt.config(&cfg)
 	}
-	if w.server, err = httpapi.New(cfg); err != nil {
+	if w.server, err = newServer(cfg); err != nil {
 		t.Fatal(err)
 	}
 	w.clientID = "orders-backend_1"
@@ -141,7 +141,21 @@ func newWorld(t *testing.T, with ...options) *world {
 	return w
 }
 
-func (w *world) config(keys verifier.Store) httpapi.Config {
+// setup is all that makes a server that is open.
+type setup struct {
+	httpapi.Config
+	httpapi.Parts
+}
+
+func newServer(s setup) (*httpapi.Server, error) {
+	server, err := httpapi.New(s.Config)
+	if err != nil || s.Exchange == nil && s.JWKS == nil {
+		return server, err
+	}
+	return server, server.Open(s.Parts)
+}
+
+func (w *world) config(keys verifier.Store) setup {
 	w.t.Helper()
 	ring, err := issuer.OpenKeyring(w.t.Context(), issuer.KeyringConfig{Store: w.store, MasterKey: w.master})
 	if err != nil {
@@ -155,12 +169,12 @@ func (w *world) config(keys verifier.Store) httpapi.Config {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return httpapi.Config{
-		Issuer:   issuerURL,
-		Exchange: w.newExchange(v, iss),
-		JWKS:     ring.JWKS,
-		Ready:    w.store.Ping,
-		Log:      slog.New(slog.NewJSONHandler(io.MultiWriter(w.logs, &everything), &slog.HandlerOptions{Level: slog.LevelDebug})),
+	return setup{
+		httpapi.Config{
+			Issuer: issuerURL,
+			Log:    slog.New(slog.NewJSONHandler(io.MultiWriter(w.logs, &everything), &slog.HandlerOptions{Level: slog.LevelDebug})),
+		},
+		httpapi.Parts{Exchange: w.newExchange(v, iss), JWKS: ring.JWKS, Ready: w.store.Ping},
 	}
 }
 
@@ -181,7 +195,7 @@ func (w *world) rebuild(x *exchange.Exchange) {
 	cfg := w.config(w.store)
 	cfg.Exchange = x
 	var err error
-	if w.server, err = httpapi.New(cfg); err != nil {
+	if w.server, err = newServer(cfg); err != nil {
 		w.t.Fatal(err)
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"github.com/cambio-auth/cambio/internal/httpapi"
 	"github.com/cambio-auth/cambio/internal/manage"
 	"github.com/cambio-auth/cambio/internal/wire"
 )
@@ -101,7 +100,7 @@ func TestForwardedHeadersAreBelievedFromTrustedProxiesOnly(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, options{config: func(cfg *httpapi.Config) {
+			w := newWorld(t, options{config: func(cfg *setup) {
 				for _, p := range test.trusted {
 					cfg.TrustedProxies = append(cfg.TrustedProxies, netip.MustParsePrefix(p))
 				}

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cambio-auth/cambio/internal/httpapi"
 	"github.com/cambio-auth/cambio/internal/manage"
 	"github.com/cambio-auth/cambio/internal/wire"
 	"github.com/cambio-auth/cambio/issuer"
@@ -216,7 +215,7 @@ func TestWhenWeCannotTell(t *testing.T) {
 
 func TestAPanicIsAPlain500(t *testing.T) {
 	secret := keepSecret("what was panicked with")
-	w := newWorld(t, options{config: func(cfg *httpapi.Config) {
+	w := newWorld(t, options{config: func(cfg *setup) {
 		cfg.JWKS = func() issuer.JWKS { panic(errors.New(secret)) }
 	}})
 	w.want(w.get(wire.PathJWKS), http.StatusInternalServerError, "server_error")

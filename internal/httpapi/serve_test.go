@@ -91,7 +91,7 @@ func (r *running) get(url string) int {
 
 func TestUntilItIsOpenAServerAsksToComeBack(t *testing.T) {
 	var parts httpapi.Parts
-	w := newWorld(t, options{config: func(cfg *httpapi.Config) {
+	w := newWorld(t, options{config: func(cfg *setup) {
 		parts = httpapi.Parts{Exchange: cfg.Exchange, JWKS: cfg.JWKS, Ready: cfg.Ready}
 		cfg.Exchange, cfg.JWKS, cfg.Ready = nil, nil, nil
 	}})
@@ -171,7 +171,7 @@ func TestAnExchangeInFlightFinishesWhenTheServerStops(t *testing.T) {
 
 func TestAnExchangeThatOutlivesTheGraceIsCutOff(t *testing.T) {
 	g := newGate()
-	w := newWorld(t, options{store: g.before, config: func(cfg *httpapi.Config) { cfg.Grace = time.Millisecond }})
+	w := newWorld(t, options{store: g.before, config: func(cfg *setup) { cfg.Grace = time.Millisecond }})
 	_, key := w.newKey(manage.NewKey{})
 	r := w.run()
 	answered := make(chan int, 1)
@@ -203,7 +203,7 @@ func TestRunEndsWhenAListenerFails(t *testing.T) {
 func TestTLS(t *testing.T) {
 	borrowed := httptest.NewTLSServer(nil)
 	borrowed.Close()
-	w := newWorld(t, options{config: func(cfg *httpapi.Config) {
+	w := newWorld(t, options{config: func(cfg *setup) {
 		cfg.TLS = &tls.Config{Certificates: borrowed.TLS.Certificates}
 	}})
 	r := w.run()
@@ -244,7 +244,7 @@ func TestHeadersAreBounded(t *testing.T) {
 
 func TestMoreExchangesThanSlotsAreToldToComeBack(t *testing.T) {
 	g := newGate()
-	w := newWorld(t, options{store: g.before, config: func(cfg *httpapi.Config) { cfg.MaxConcurrent = 1 }})
+	w := newWorld(t, options{store: g.before, config: func(cfg *setup) { cfg.MaxConcurrent = 1 }})
 	_, key := w.newKey(manage.NewKey{})
 	first := make(chan reply, 1)
 	go func() { first <- w.exchange(form(key)) }()
@@ -264,7 +264,7 @@ func TestMoreExchangesThanSlotsAreToldToComeBack(t *testing.T) {
 }
 
 func TestASlowBodyKeepsNobodyOut(t *testing.T) {
-	w := newWorld(t, options{config: func(cfg *httpapi.Config) { cfg.MaxConcurrent = 1 }})
+	w := newWorld(t, options{config: func(cfg *setup) { cfg.MaxConcurrent = 1 }})
 	_, key := w.newKey(manage.NewKey{})
 	body, feed := io.Pipe()
 	r := w.post("")
@@ -282,7 +282,7 @@ func TestASlowBodyKeepsNobodyOut(t *testing.T) {
 func TestHealth(t *testing.T) {
 	away := errors.New("the database is away")
 	var ready error
-	w := newWorld(t, options{config: func(cfg *httpapi.Config) {
+	w := newWorld(t, options{config: func(cfg *setup) {
 		cfg.Ready = func(ctx context.Context) error {
 			if _, bounded := ctx.Deadline(); !bounded {
 				t.Error("readiness is asked without a deadline")

@@ -42,15 +42,12 @@ const (
 
 // Config makes a Server.
 type Config struct {
-	Issuer         string                          // required: the URL that clients know us by, without a slash at its end
-	Log            *slog.Logger                    // required
-	Exchange       *exchange.Exchange              // nil, as are JWKS and Ready: until Open
-	JWKS           func() issuer.JWKS              // the key set, from memory
-	Ready          func(ctx context.Context) error // may we be sent requests? nil: as long as we run
-	TrustedProxies []netip.Prefix                  // whose X-Forwarded-For is believed; none: nobody's
-	MaxConcurrent  int                             // exchanges at a time; zero: 512
-	Grace          time.Duration                   // for exchanges in flight when we stop; zero: 15 s
-	TLS            *tls.Config                     // of the public listener; nil: plain HTTP
+	Issuer         string         // required: the URL that clients know us by, without a slash at its end
+	Log            *slog.Logger   // required
+	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed; none: nobody's
+	MaxConcurrent  int            // exchanges at a time; zero: 512
+	Grace          time.Duration  // for exchanges in flight when we stop; zero: 15 s
+	TLS            *tls.Config    // of the public listener; nil: plain HTTP
 }
 
 // Server answers HTTP.
@@ -95,17 +92,14 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.public = s.publicRoutes(base, clientAddress(cfg.TrustedProxies))
 	s.ops = s.operationsRoutes()
-	if cfg.Exchange == nil && cfg.JWKS == nil {
-		return s, nil
-	}
-	return s, s.Open(Parts{cfg.Exchange, cfg.JWKS, cfg.Ready})
+	return s, nil
 }
 
 // Parts are what a Server needs a database for.
 type Parts struct {
 	Exchange *exchange.Exchange              // required
-	JWKS     func() issuer.JWKS              // required
-	Ready    func(ctx context.Context) error // nil: always
+	JWKS     func() issuer.JWKS              // required: the key set, from memory
+	Ready    func(ctx context.Context) error // may we be sent requests? nil: always
 }
 
 // Open begins to answer exchanges. Until then, while a database is away at

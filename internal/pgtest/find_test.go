@@ -132,7 +132,8 @@ esac`)
 	for range 2 { // the second time it is there
 		bin, err := extract(t.Context(), cache)
 		must(t, err)
-		if bin.dir != cache+"/root/usr/lib/postgresql/15/bin" || bin.lib != cache+"/root/usr/lib/x86_64-linux-gnu" {
+		usr := filepath.Join(cache, "root", "usr")
+		if bin.dir != usr+"/lib/postgresql/15/bin" || bin.lib != usr+"/lib/x86_64-linux-gnu" {
 			t.Errorf("extracted to %+v", bin)
 		}
 	}
