@@ -19,7 +19,7 @@ import (
 // Bounds of a token's life.
 const (
 	DefaultLifetime = 5 * time.Minute
-	MaxLifetime     = 15 * time.Minute
+	MaxLifetime     = wire.MaxTokenLifetime
 )
 
 // ErrNoSigningKey is returned before there is a key to sign with.

@@ -4,10 +4,9 @@ import (
 	"slices"
 	"strings"
 	"time"
-)
 
-// maxLifetime is the longest life that the issuer gives a token.
-const maxLifetime = 15 * time.Minute
+	"github.com/cambio-auth/cambio/internal/wire"
+)
 
 var (
 	errClaims   = refused("claims malformed or incomplete")
@@ -132,7 +131,7 @@ func (c *claimsReader) complete() bool {
 // sum below can overflow.
 func (c *claims) inTime(now time.Time, leeway time.Duration) error {
 	latest := now.Add(leeway).Unix()
-	longest := int64((maxLifetime + leeway) / time.Second)
+	longest := int64((wire.MaxTokenLifetime + leeway) / time.Second)
 	switch {
 	case c.expiresAt > now.Unix()+longest:
 		return errLifetime

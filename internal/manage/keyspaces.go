@@ -6,14 +6,12 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/cambio-auth/cambio/internal/wire"
 	"github.com/cambio-auth/cambio/verifier"
 )
 
 // DefaultPrefix begins the keys of a keyspace that names no other.
 const DefaultPrefix = "ck"
-
-// maxTokenLifetime is the cap of every token, whoever asks.
-const maxTokenLifetime = 15 * time.Minute
 
 // NewKeyspace describes a keyspace to make.
 type NewKeyspace struct {
@@ -82,8 +80,8 @@ func lifetime(d time.Duration) error {
 }
 
 func tokenLifetime(d time.Duration) error {
-	if d < 0 || d > maxTokenLifetime || d%time.Second != 0 {
-		return fmt.Errorf("must be whole seconds, and at most %s", maxTokenLifetime)
+	if d < 0 || d > wire.MaxTokenLifetime || d%time.Second != 0 {
+		return fmt.Errorf("must be whole seconds, and at most %s", wire.MaxTokenLifetime)
 	}
 	return nil
 }

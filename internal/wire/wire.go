@@ -3,7 +3,10 @@
 // The server writes these, the sdk reads them, and neither knows the other.
 package wire
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Paths of the public listener.
 const (
@@ -76,6 +79,10 @@ const (
 	MediaForm = "application/x-www-form-urlencoded"
 	MediaJSON = "application/json"
 )
+
+// MaxTokenLifetime is the cap of every token: no server issues a longer one, and
+// no checker accepts it.
+const MaxTokenLifetime = 15 * time.Minute
 
 // TypAccessToken is the JWT header typ (RFC 9068 §2.1).
 const TypAccessToken = "at+jwt"
