@@ -3,7 +3,6 @@ package sdk
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/http"
@@ -127,27 +126,30 @@ func (c *Checker) Check(ctx context.Context, raw string) (*Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Token{v}, nil
+	return v.token(), nil
 }
 
 func (c *Checker) check(ctx context.Context, raw string) (*verified, error) {
-	if len(raw) > maxToken {
-		return nil, errTooLong
+	if _, _, err := cut(raw); err != nil {
+		return nil, err
 	}
-	id, now := digest(sha256.Sum256([]byte(raw))), c.now()
-	if v, ok := c.seen.get(id); ok && c.keys.holds(v.key, now) {
-		if err := v.inTime(now, c.leeway); err != nil {
-			c.seen.remove(id)
+	id, now := digestOf(raw), c.now()
+	if v, ok := c.seen.get(id); ok {
+		err := v.inTime(now, c.leeway)
+		if err == nil && c.keys.holds(v.key, now) {
+			c.keys.keepFresh(now)
+			return v, nil
+		}
+		if c.seen.remove(id); err != nil {
 			return nil, err
 		}
-		return v, nil
 	}
-	c.seen.remove(id)
 	v, err := c.verify(ctx, raw, now)
 	if err != nil {
 		return nil, err
 	}
 	c.seen.add(id, v)
+	c.keys.keepFresh(now)
 	return v, nil
 }
 
@@ -175,17 +177,17 @@ func (c *Checker) verify(ctx context.Context, raw string, now time.Time) (*verif
 	if !key.verify(token.signed, token.signature) {
 		return nil, errSignature
 	}
-	return &verified{said, key}, nil
+	return newVerified(said, key), nil
 }
 
-func (c *Checker) claims(payload []byte, now time.Time) (claims, error) {
-	said, audiences, err := readClaims(payload)
+func (c *Checker) claims(payload string, now time.Time) (claims, error) {
+	said, forUs, err := readClaims(payload, c.audience)
 	switch {
 	case err != nil:
 		return claims{}, err
 	case said.issuer != c.issuer:
 		return claims{}, errIssuer
-	case !slices.Contains(audiences, c.audience):
+	case !forUs:
 		return claims{}, errAudience
 	}
 	said.audience = c.audience

@@ -1,7 +1,6 @@
 package sdk
 
 import (
-	"slices"
 	"strings"
 	"time"
 
@@ -26,105 +25,100 @@ var claimNames = []string{
 
 // claimsReader collects what a payload says before anything is judged.
 type claimsReader struct {
-	*jsonReader
+	jsonReader
 	claims
-	audiences []string
-	seen      []string
+	hasAudience, hasExpiry bool
+	forUs                  bool // the audience is among those named
 }
 
-// readClaims reads a payload. The audience is left for the caller to choose
-// from all that the token names.
-func readClaims(payload []byte) (claims, []string, error) {
-	var c claimsReader
-	err := readJSON(payload, func(r *jsonReader) error {
-		c.jsonReader = r
-		return r.object(c.member)
-	})
-	if err != nil || !c.complete() {
-		return claims{}, nil, errClaims
+// readClaims reads a payload, and reports whether audience is among those that it
+// names.
+func readClaims(payload, audience string) (said claims, forUs bool, err error) {
+	c := claimsReader{jsonReader: readJSON(payload)}
+	c.issuedAt = -1
+	for l := c.object(); l.next(); {
+		c.member(l.name, audience)
 	}
-	return c.claims, c.audiences, nil
+	if c.end() != nil || !c.complete() {
+		return claims{}, false, errClaims
+	}
+	return c.claims, c.forUs, nil
 }
 
-func (c *claimsReader) member(name string) (err error) {
+func (c *claimsReader) member(name, audience string) {
 	switch name {
 	case "iss":
-		c.issuer, err = c.text()
+		c.issuer = c.text()
 	case "sub":
-		c.subject, err = c.text()
+		c.subject = c.text()
 	case "aud":
-		c.audiences, err = c.oneOrMore()
+		c.hasAudience, c.forUs = true, c.oneOf(audience)
 	case "client_id":
-		c.clientID, err = c.text()
+		c.clientID = c.text()
 	case "jti":
-		c.id, err = c.text()
+		c.id = c.text()
 	case "scope":
-		c.scope, err = c.text()
+		c.scope = c.text()
 	case "key_id":
-		c.keyID, err = c.text()
+		c.keyID = c.text()
 	case "keyspace":
-		c.keyspace, err = c.text()
+		c.keyspace = c.text()
 	case "iat":
-		c.issuedAt, err = c.integer()
+		c.issuedAt = c.integer()
 	case "exp":
-		c.expiresAt, err = c.integer()
+		c.hasExpiry = true
+		c.expiresAt = c.integer()
 	case "nbf":
-		c.notBefore, err = c.integer()
+		c.notBefore = c.integer()
 	case "permissions":
-		c.permissions, err = c.permissionMap()
+		c.permissions = c.permissionMap()
 	case "metadata":
-		c.metadata, err = c.value()
-		c.metadata = slices.Clone(c.metadata)
+		c.metadata = c.value()
 	default:
-		return c.other(name)
+		if resembles(name) {
+			c.fail()
+		}
+		c.skip()
 	}
-	c.seen = append(c.seen, name)
-	return err
 }
 
-func (c *claimsReader) other(name string) error {
+// resembles reports whether name is one of ours but for its case.
+func resembles(name string) bool {
 	for _, known := range claimNames {
-		if name != known && strings.EqualFold(name, known) {
-			return errJSON
+		if name != known && len(name) >= len(known) && strings.EqualFold(name, known) {
+			return true
 		}
 	}
-	return c.skip()
+	return false
 }
 
-func (c *claimsReader) oneOrMore() ([]string, error) {
-	if c.next() == '[' {
-		return c.texts()
+// oneOf reads a text or an array of them, and reports whether wanted is there.
+func (c *claimsReader) oneOf(wanted string) (found bool) {
+	if c.next() != '[' {
+		return c.text() == wanted
 	}
-	one, err := c.text()
-	return []string{one}, err
+	for l := c.array(); l.next(); {
+		found = c.text() == wanted || found
+	}
+	return found
 }
 
-func (c *claimsReader) texts() (all []string, err error) {
-	all = []string{}
-	return all, c.array(func() error {
-		one, err := c.text()
-		all = append(all, one)
-		return err
-	})
-}
-
-func (c *claimsReader) permissionMap() (map[string][]string, error) {
-	held := map[string][]string{}
-	return held, c.object(func(resource string) (err error) {
-		held[resource], err = c.texts()
-		return err
-	})
+func (c *claimsReader) permissionMap() map[string][]string {
+	held, actions := map[string][]string{}, make([]string, 0, 8)
+	for l := c.object(); l.next(); {
+		first := len(actions)
+		for a := c.array(); a.next(); {
+			actions = append(actions, c.text())
+		}
+		held[l.name] = actions[first:len(actions):len(actions)]
+	}
+	return held
 }
 
 // complete reports whether every claim that we rely on was there (RFC 9068
 // §2.2). A token without permissions is complete, and allows nothing.
 func (c *claimsReader) complete() bool {
-	for _, required := range []string{"iss", "sub", "aud", "client_id", "iat", "exp", "jti"} {
-		if !slices.Contains(c.seen, required) {
-			return false
-		}
-	}
-	return c.subject != "" && c.clientID != "" && c.id != "" && c.issuedAt >= 0
+	return c.subject != "" && c.clientID != "" && c.id != "" && c.hasAudience && c.hasExpiry && c.issuedAt >= 0
 }
 
 // inTime judges exp, nbf and iat. The bounds on exp come first, so that no

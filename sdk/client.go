@@ -3,7 +3,6 @@ package sdk
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -165,7 +164,7 @@ func (c *Client) VerifyAPIKey(ctx context.Context, req VerifyRequest) (*Token, e
 	if !permission.Covers(v.permissions, req.Permissions) {
 		return nil, &ForbiddenError{Needed: missing(v.permissions, req.Permissions)}
 	}
-	return &Token{v}, nil
+	return v.token(), nil
 }
 
 // Check takes whatever a caller presented: a token goes to the Checker and never
@@ -187,7 +186,7 @@ func (c *Client) verify(ctx context.Context, key, keyspace string) (*verified, e
 	if !couldBeKey(key) {
 		return nil, errNotAKey
 	}
-	return c.grants.get(ctx, subject{sha256.Sum256([]byte(key)), keyspace}, key)
+	return c.grants.get(ctx, subject{digestOf(key), keyspace}, key)
 }
 
 // looksLikeToken recognises the compact form of any JOSE object, JWS or JWE, by

@@ -84,6 +84,7 @@ func (g *grants) get(ctx context.Context, s subject, key string) (*verified, err
 	if held == nil {
 		return g.exchanged(ctx, s, key)
 	}
+	g.checker.keys.keepFresh(now)
 	if held.due(now) {
 		g.refreshAhead(ctx, s, key, held, now)
 	}

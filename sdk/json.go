@@ -2,17 +2,17 @@ package sdk
 
 import (
 	"errors"
-	"slices"
 	"strconv"
-	"unicode/utf16"
 	"unicode/utf8"
 )
 
-// maxDepth bounds the nesting of objects and arrays; maxLaxDepth that of what is
-// only cut into parts.
+// Bounds of a document. The last two are beyond whatever an issuer of ours signs,
+// and keep what anybody may send from costing more than what is good.
 const (
-	maxDepth    = 32
-	maxLaxDepth = 1000
+	maxDepth    = 32   // nesting of objects and arrays
+	maxLaxDepth = 1000 // nesting of what is only cut into parts
+	maxNames    = 1024 // members, of all objects together
+	maxElements = 4096 // elements, of all arrays together
 )
 
 var errJSON = errors.New("malformed JSON")
@@ -20,36 +20,38 @@ var errJSON = errors.New("malformed JSON")
 // jsonReader reads one JSON document from front to back (RFC 8259), strictly:
 // no member twice at any depth, names compared after unescaping and with their
 // case, no lone surrogates, nothing after the end. Its caller says which value
-// comes next; anything else is an error.
+// comes next; anything else is a mistake. After the first mistake whatever is
+// read is empty, so it is enough to look at the error of end.
+//
+// A text is a part of the document, not a copy, unless it holds an escape.
 type jsonReader struct {
-	data  []byte
-	pos   int
-	depth int
-	lax   bool // only the grammar counts: for cutting a document into parts that are read strictly
+	doc      string
+	pos      int
+	depth    int
+	bad      bool
+	lax      bool // only the grammar counts: for cutting a document into parts that are read strictly
+	elements int
+	names    names
 }
 
-// readJSON runs read over the whole of data, which must be valid UTF-8.
-func readJSON(data []byte, read func(*jsonReader) error) error {
-	if !utf8.Valid(data) {
-		return errJSON
-	}
-	r := &jsonReader{data: data}
-	if err := read(r); err != nil {
-		return err
-	}
-	return r.end()
+// readJSON begins to read doc, which must be valid UTF-8.
+func readJSON(doc string) jsonReader {
+	return jsonReader{doc: doc, bad: !utf8.ValidString(doc)}
 }
 
+// end fails if anything was wrong, or if something is left.
 func (r *jsonReader) end() error {
-	if r.space(); r.pos != len(r.data) {
+	if r.space(); r.bad || r.pos != len(r.doc) {
 		return errJSON
 	}
 	return nil
 }
 
+func (r *jsonReader) fail() { r.bad = true }
+
 func (r *jsonReader) space() {
-	for r.pos < len(r.data) {
-		switch r.data[r.pos] {
+	for r.pos < len(r.doc) {
+		switch r.doc[r.pos] {
 		case ' ', '\t', '\n', '\r':
 			r.pos++
 		default:
@@ -60,8 +62,8 @@ func (r *jsonReader) space() {
 
 // next returns the first byte of what comes, 0 at the end.
 func (r *jsonReader) next() byte {
-	if r.space(); r.pos < len(r.data) {
-		return r.data[r.pos]
+	if r.space(); r.pos < len(r.doc) {
+		return r.doc[r.pos]
 	}
 	return 0
 }
@@ -74,278 +76,182 @@ func (r *jsonReader) accept(c byte) bool {
 	return true
 }
 
-// object reads an object; member must read the value of the name it is given.
-func (r *jsonReader) object(member func(name string) error) error {
-	var names nameSet
-	return r.list('{', '}', func() error {
-		name, err := r.text()
-		if err != nil {
-			return err
-		}
-		if !r.lax && !names.add(name) || !r.accept(':') {
-			return errJSON
-		}
-		return member(name)
-	})
+// list walks the members of an object or the elements of an array:
+//
+//	for l := r.object(); l.next(); {
+//		switch l.name { ... } // reads the value
+//	}
+type list struct {
+	r     *jsonReader
+	last  byte
+	begun bool
+	scope scope
+	name  string // of the member whose value comes
 }
 
-// array reads an array; element must read one value.
-func (r *jsonReader) array(element func() error) error {
-	return r.list('[', ']', element)
-}
+func (r *jsonReader) object() list { return r.list('{', '}') }
+func (r *jsonReader) array() list  { return r.list('[', ']') }
 
-func (r *jsonReader) list(first, last byte, item func() error) error {
+func (r *jsonReader) list(first, last byte) list {
 	limit := maxDepth
 	if r.lax {
 		limit = maxLaxDepth
 	}
 	if r.depth++; r.depth > limit || !r.accept(first) {
-		return errJSON
+		r.fail()
 	}
-	defer func() { r.depth-- }()
-	if r.accept(last) {
-		return nil
+	return list{r: r, last: last, scope: r.names.open()}
+}
+
+// next reports whether a value comes, for the caller to read.
+func (l *list) next() bool {
+	r := l.r
+	if !r.bad && r.accept(l.last) {
+		r.depth--
+		r.names.close(l.scope)
+		return false
 	}
-	for {
-		if err := item(); err != nil {
-			return err
-		}
-		if r.accept(last) {
-			return nil
-		}
-		if !r.accept(',') {
-			return errJSON
-		}
+	if r.bad || l.begun && !r.accept(',') {
+		r.fail()
+		return false
+	}
+	l.begun = true
+	if l.last == '}' {
+		l.member()
+	} else if r.elements++; r.elements > maxElements && !r.lax {
+		r.fail()
+	}
+	return !r.bad
+}
+
+func (l *list) member() {
+	r := l.r
+	l.name = r.text()
+	if !r.lax && !r.names.add(l.scope, l.name) || !r.accept(':') {
+		r.fail()
 	}
 }
 
-// value reads any value and returns its bytes.
-func (r *jsonReader) value() ([]byte, error) {
-	first := r.next()
-	start, err := r.pos, error(nil)
-	switch first {
+// skip reads any value.
+func (r *jsonReader) skip() {
+	switch r.next() {
 	case '{':
-		err = r.object(func(string) error { return r.skip() })
+		for l := r.object(); l.next(); {
+			r.skip()
+		}
 	case '[':
-		err = r.array(r.skip)
+		for l := r.array(); l.next(); {
+			r.skip()
+		}
 	case '"':
-		_, err = r.text()
+		r.text()
 	case 't':
-		err = r.word("true")
+		r.word("true")
 	case 'f':
-		err = r.word("false")
+		r.word("false")
 	case 'n':
-		err = r.word("null")
+		r.word("null")
 	default:
-		_, err = r.number()
+		r.number()
 	}
-	if err != nil {
-		return nil, err
-	}
-	return r.data[start:r.pos], nil
 }
 
-func (r *jsonReader) skip() error {
-	_, err := r.value()
-	return err
+// value reads any value and returns it as it is written.
+func (r *jsonReader) value() string {
+	r.space()
+	start := r.pos
+	if r.skip(); r.bad {
+		return ""
+	}
+	return r.doc[start:r.pos]
 }
 
-func (r *jsonReader) word(w string) error {
-	if len(r.data)-r.pos < len(w) || string(r.data[r.pos:r.pos+len(w)]) != w {
-		return errJSON
+func (r *jsonReader) word(w string) {
+	if len(r.doc)-r.pos < len(w) || r.doc[r.pos:r.pos+len(w)] != w {
+		r.fail()
+		return
 	}
 	r.pos += len(w)
-	return nil
 }
 
 // text reads a string.
-func (r *jsonReader) text() (string, error) {
-	if !r.accept('"') {
-		return "", errJSON
+func (r *jsonReader) text() string {
+	if r.bad || !r.accept('"') {
+		r.fail()
+		return ""
 	}
 	escaped := false
-	for start := r.pos; r.pos < len(r.data); r.pos++ {
-		switch c := r.data[r.pos]; {
+	for start := r.pos; r.pos < len(r.doc); r.pos++ {
+		switch c := r.doc[r.pos]; {
 		case c == '"':
-			raw := r.data[start:r.pos]
+			raw := r.doc[start:r.pos]
 			r.pos++
 			if !escaped {
-				return string(raw), nil
+				return raw
 			}
 			text, ok := unescape(raw)
 			if !ok && !r.lax {
-				return "", errJSON
+				r.fail()
+				return ""
 			}
-			return text, nil
+			return text
 		case c == '\\':
 			escaped = true
 			r.pos++
 		case c < ' ':
-			return "", errJSON
+			r.fail()
+			return ""
 		}
 	}
-	return "", errJSON
+	r.fail()
+	return ""
 }
 
 // integer reads a number written without fraction or exponent that fits int64.
-func (r *jsonReader) integer() (int64, error) {
-	raw, err := r.number()
+func (r *jsonReader) integer() int64 {
+	n, err := strconv.ParseInt(r.number(), 10, 64)
 	if err != nil {
-		return 0, err
+		r.fail()
+		return 0
 	}
-	n, err := strconv.ParseInt(string(raw), 10, 64)
-	if err != nil {
-		return 0, errJSON
-	}
-	return n, nil
+	return n
 }
 
-func (r *jsonReader) number() ([]byte, error) {
+// number reads a number and returns it as it is written.
+func (r *jsonReader) number() string {
 	r.space()
 	start := r.pos
 	r.one('-')
-	if !r.one('0') && r.digits() == 0 {
-		return nil, errJSON
-	}
-	if r.one('.') && r.digits() == 0 {
-		return nil, errJSON
+	ok := r.one('0') || r.digits()
+	if r.one('.') {
+		ok = r.digits() && ok
 	}
 	if r.one('e') || r.one('E') {
 		if !r.one('-') {
 			r.one('+')
 		}
-		if r.digits() == 0 {
-			return nil, errJSON
-		}
+		ok = r.digits() && ok
 	}
-	return r.data[start:r.pos], nil
+	if !ok || r.bad {
+		r.fail()
+		return ""
+	}
+	return r.doc[start:r.pos]
 }
 
 func (r *jsonReader) one(c byte) bool {
-	if r.pos >= len(r.data) || r.data[r.pos] != c {
+	if r.pos >= len(r.doc) || r.doc[r.pos] != c {
 		return false
 	}
 	r.pos++
 	return true
 }
 
-func (r *jsonReader) digits() int {
+// digits reads one or more.
+func (r *jsonReader) digits() bool {
 	start := r.pos
-	for r.pos < len(r.data) && r.data[r.pos] >= '0' && r.data[r.pos] <= '9' {
+	for r.pos < len(r.doc) && r.doc[r.pos] >= '0' && r.doc[r.pos] <= '9' {
 		r.pos++
 	}
-	return r.pos - start
-}
-
-func unescape(raw []byte) (string, bool) {
-	out := make([]byte, 0, len(raw))
-	for i := 0; i < len(raw); i++ {
-		if raw[i] != '\\' {
-			out = append(out, raw[i])
-			continue
-		}
-		if i++; i >= len(raw) {
-			return "", false
-		}
-		if raw[i] != 'u' {
-			c, ok := shortEscape(raw[i])
-			if !ok {
-				return "", false
-			}
-			out = append(out, c)
-			continue
-		}
-		char, n := hexEscape(raw[i+1:])
-		if n == 0 {
-			return "", false
-		}
-		out, i = utf8.AppendRune(out, char), i+n
-	}
-	return string(out), true
-}
-
-func shortEscape(c byte) (byte, bool) {
-	switch c {
-	case '"', '\\', '/':
-		return c, true
-	case 'b':
-		return '\b', true
-	case 'f':
-		return '\f', true
-	case 'n':
-		return '\n', true
-	case 'r':
-		return '\r', true
-	case 't':
-		return '\t', true
-	}
-	return 0, false
-}
-
-// hexEscape reads what follows `\u`, a surrogate pair included, and says how
-// many bytes that took; 0 if it names no character.
-func hexEscape(s []byte) (rune, int) {
-	char, ok := hex4(s)
-	if !ok {
-		return 0, 0
-	}
-	if !utf16.IsSurrogate(char) {
-		return char, 4
-	}
-	if len(s) < 10 || s[4] != '\\' || s[5] != 'u' {
-		return 0, 0
-	}
-	low, ok := hex4(s[6:])
-	if char = utf16.DecodeRune(char, low); !ok || char == utf8.RuneError {
-		return 0, 0
-	}
-	return char, 10
-}
-
-func hex4(s []byte) (rune, bool) {
-	if len(s) < 4 {
-		return 0, false
-	}
-	var n rune
-	for _, c := range s[:4] {
-		switch {
-		case c >= '0' && c <= '9':
-			n = n<<4 | rune(c-'0')
-		case c >= 'a' && c <= 'f':
-			n = n<<4 | rune(c-'a'+10)
-		case c >= 'A' && c <= 'F':
-			n = n<<4 | rune(c-'A'+10)
-		default:
-			return 0, false
-		}
-	}
-	return n, true
-}
-
-// nameSet finds a name that comes twice: by comparing while there are few, so
-// that an ordinary object allocates no map.
-type nameSet struct {
-	few  []string
-	many map[string]bool
-}
-
-func (s *nameSet) add(name string) bool {
-	if s.many == nil && len(s.few) < 16 {
-		if slices.Contains(s.few, name) {
-			return false
-		}
-		s.few = append(s.few, name)
-		return true
-	}
-	if s.many == nil {
-		s.many = make(map[string]bool, 4*len(s.few))
-		for _, n := range s.few {
-			s.many[n] = true
-		}
-	}
-	if s.many[name] {
-		return false
-	}
-	s.many[name] = true
-	return true
+	return r.pos > start
 }

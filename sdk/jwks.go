@@ -26,7 +26,7 @@ var errKeySet = errors.New("not a usable key set")
 // that is not for us is skipped. Of two keys with one kid neither can be trusted,
 // so both go. A set with nothing left, or with too much, is an error.
 func readKeySet(body []byte) (map[string]*publicKey, error) {
-	docs, err := cutKeySet(body)
+	docs, err := cutKeySet(string(body))
 	if err != nil || len(docs) > maxKeys {
 		return nil, errKeySet
 	}
@@ -49,24 +49,23 @@ func readKeySet(body []byte) (map[string]*publicKey, error) {
 }
 
 // cutKeySet returns the members of "keys", uninterpreted.
-func cutKeySet(body []byte) (docs [][]byte, err error) {
-	r := &jsonReader{data: body, lax: true}
+func cutKeySet(body string) (docs []string, err error) {
+	r := jsonReader{doc: body, lax: true}
 	found := 0
-	err = r.object(func(name string) error {
-		if name != "keys" {
-			return r.skip()
+	for l := r.object(); l.next(); {
+		if l.name != "keys" {
+			r.skip()
+			continue
 		}
 		found++
-		return r.array(func() error {
-			doc, err := r.value()
-			docs = append(docs, doc)
-			return err
-		})
-	})
-	if err != nil || found != 1 {
+		for keys := r.array(); keys.next(); {
+			docs = append(docs, r.value())
+		}
+	}
+	if r.end() != nil || found != 1 {
 		return nil, errKeySet
 	}
-	return docs, r.end()
+	return docs, nil
 }
 
 // jwk is what of a key we judge ourselves; go-jose reads the rest.
@@ -79,16 +78,17 @@ type jwk struct {
 
 // readKey returns the key in doc, nil if it is not one for us to verify with,
 // and its kid as far as that can be read.
-func readKey(doc []byte) (*publicKey, string) {
+func readKey(doc string) (*publicKey, string) {
 	var meta jwk
-	err := readJSON(doc, func(r *jsonReader) error {
-		return r.object(func(name string) error { return meta.member(r, name) })
-	})
-	if err != nil || !meta.usable() {
+	r := readJSON(doc)
+	for l := r.object(); l.next(); {
+		meta.member(&r, l.name)
+	}
+	if r.end() != nil || !meta.usable() {
 		return nil, meta.kid
 	}
 	var read jose.JSONWebKey
-	if read.UnmarshalJSON(doc) != nil || read.KeyID != meta.kid || read.Algorithm != meta.alg {
+	if read.UnmarshalJSON([]byte(doc)) != nil || read.KeyID != meta.kid || read.Algorithm != meta.alg {
 		return nil, meta.kid
 	}
 	key := &publicKey{kid: meta.kid, alg: Algorithm(meta.alg).canonical(), key: read.Key}
@@ -98,31 +98,28 @@ func readKey(doc []byte) (*publicKey, string) {
 	return key, meta.kid
 }
 
-func (k *jwk) member(r *jsonReader, name string) (err error) {
+func (k *jwk) member(r *jsonReader, name string) {
 	switch name {
 	case "kty":
-		k.kty, err = r.text()
+		k.kty = r.text()
 	case "use":
 		k.hasUse = true
-		k.use, err = r.text()
+		k.use = r.text()
 	case "alg":
-		k.alg, err = r.text()
+		k.alg = r.text()
 	case "kid":
-		k.kid, err = r.text()
+		k.kid = r.text()
 	case "key_ops":
 		k.hasOps = true
-		err = r.array(func() error {
-			op, err := r.text()
-			k.ops = append(k.ops, op)
-			return err
-		})
+		for l := r.array(); l.next(); {
+			k.ops = append(k.ops, r.text())
+		}
 	case "d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv":
 		k.private = true
-		err = r.skip()
+		r.skip()
 	default:
-		err = r.skip()
+		r.skip()
 	}
-	return err
 }
 
 func (k *jwk) usable() bool {

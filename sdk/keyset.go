@@ -68,32 +68,34 @@ func newKeySet(url string, client *http.Client, now func() time.Time, maxStale t
 	return &keySet{url: url, http: client, now: now, maxStale: maxStale, keys: keys}, nil
 }
 
-// usable reports whether there is a set that is not too stale, and has it
-// refreshed in the background once it is due.
-func (s *keySet) usable(now time.Time) bool {
+// alive reports whether there is a set that is not too stale.
+func (s *keySet) alive(now time.Time) bool {
 	st := s.state.Load()
-	if st == nil || !now.Before(st.deadAt) {
-		return false
+	return st != nil && now.Before(st.deadAt)
+}
+
+// keepFresh has the set refreshed in the background once it is due. Only what was
+// good in the end calls it: no garbage reaches the network.
+func (s *keySet) keepFresh(now time.Time) {
+	if st := s.state.Load(); now.Before(st.refreshAt) || !s.mu.TryLock() {
+		return
 	}
-	if !now.Before(st.refreshAt) && s.mu.TryLock() {
-		if st = s.state.Load(); !now.Before(st.refreshAt) {
-			s.takeOff()
-		}
-		s.mu.Unlock()
+	defer s.mu.Unlock()
+	if st := s.state.Load(); !now.Before(st.refreshAt) {
+		s.takeOff()
 	}
-	return true
 }
 
 // holds reports whether a token that key verified is still to be believed.
 func (s *keySet) holds(key *publicKey, now time.Time) bool {
-	return !key.withdrawn.Load() && s.usable(now)
+	return !key.withdrawn.Load() && s.alive(now)
 }
 
 // find returns the key named kid. It fails with errUnknownKey, or with
 // ErrUnavailable if the set could not be had.
 func (s *keySet) find(ctx context.Context, kid string) (*publicKey, error) {
 	for {
-		if s.usable(s.now()) {
+		if s.alive(s.now()) {
 			if key, ok := s.keys.Get(kid); ok {
 				return key, nil
 			}
@@ -113,7 +115,8 @@ func (s *keySet) find(ctx context.Context, kid string) (*publicKey, error) {
 
 // ready returns nil once there is a set that can be used.
 func (s *keySet) ready(ctx context.Context) error {
-	if s.usable(s.now()) {
+	if now := s.now(); s.alive(now) {
+		s.keepFresh(now)
 		return nil
 	}
 	_, err := s.wait(ctx)

@@ -9,9 +9,10 @@ import (
 
 // Sizes of what is read at all, in bytes.
 const (
-	maxToken  = 16 << 10
-	maxHeader = 1 << 10 // of the encoded header
-	maxKid    = 128
+	maxToken     = 16 << 10
+	maxHeader    = 1 << 10                  // of the encoded header
+	maxSignature = (maxRSABits/8*4 + 2) / 3 // of the encoded signature
+	maxKid       = 128
 )
 
 var (
@@ -28,8 +29,8 @@ var (
 // believed.
 type compact struct {
 	header    header
-	payload   []byte
-	signed    string // header and payload as they came: the bytes under the signature
+	payload   string
+	signed    []byte // header and payload as they came: the bytes under the signature
 	signature []byte
 }
 
@@ -39,64 +40,80 @@ type header struct {
 	typ string
 }
 
-// split cuts and decodes raw, and reads its header.
-func split(raw string) (compact, error) {
+// cut finds the ends of header and payload. It looks at sizes and dots alone, so
+// that most garbage costs nothing.
+func cut(raw string) (header, payload int, err error) {
 	if len(raw) > maxToken {
-		return compact{}, errTooLong
+		return 0, 0, errTooLong
 	}
-	head, rest, _ := strings.Cut(raw, ".")
-	body, sig, found := strings.Cut(rest, ".")
-	if !found || len(head) > maxHeader {
-		return compact{}, errForm
+	header = strings.IndexByte(raw, '.')
+	payload = header + 1 + strings.IndexByte(raw[header+1:], '.')
+	signature := raw[payload+1:]
+	switch {
+	case header < 1, header > maxHeader, payload <= header+1:
+		return 0, 0, errForm
+	case signature == "", len(signature) > maxSignature, strings.IndexByte(signature, '.') >= 0:
+		return 0, 0, errForm
 	}
-	headJSON, ok1 := decode(head)
-	payload, ok2 := decode(body)
-	signature, ok3 := decode(sig)
-	if !ok1 || !ok2 || !ok3 {
-		return compact{}, errForm
-	}
-	h, err := readHeader(headJSON)
+	return header, payload, nil
+}
+
+// split decodes raw, and reads its header.
+func split(raw string) (compact, error) {
+	head, body, err := cut(raw)
 	if err != nil {
 		return compact{}, err
 	}
-	return compact{h, payload, raw[:len(head)+1+len(body)], signature}, nil
+	// The decoder would skip these two.
+	if strings.IndexByte(raw, '\n') >= 0 || strings.IndexByte(raw, '\r') >= 0 {
+		return compact{}, errForm
+	}
+	text := []byte(raw)
+	doc, ok := decode(text[:head])
+	if !ok {
+		return compact{}, errForm
+	}
+	token := compact{signed: text[:body]}
+	if token.header, err = readHeader(string(doc)); err != nil {
+		return compact{}, err
+	}
+	payload, ok1 := decode(text[head+1 : body])
+	signature, ok2 := decode(text[body+1:])
+	if !ok1 || !ok2 {
+		return compact{}, errForm
+	}
+	token.payload, token.signature = string(payload), signature
+	return token, nil
 }
 
+// strictBase64 knows one spelling: no padding, no unused bits.
 var strictBase64 = base64.RawURLEncoding.Strict()
 
-// decode takes base64url in its only canonical spelling: no padding, no unused
-// bits, and none of the newlines that encoding/base64 would skip.
-func decode(part string) ([]byte, bool) {
-	if part == "" || strings.ContainsAny(part, "\r\n") {
-		return nil, false
-	}
-	decoded, err := strictBase64.DecodeString(part)
-	return decoded, err == nil
+func decode(part []byte) ([]byte, bool) {
+	decoded := make([]byte, strictBase64.DecodedLen(len(part)))
+	n, err := strictBase64.Decode(decoded, part)
+	return decoded[:n], err == nil
 }
 
 // readHeader takes alg, kid and typ, each once, and nothing else. That one rule
 // ends crit, b64, zip, jwk, jku, x5u and x5c (RFC 8725 §3.10).
-func readHeader(data []byte) (header, error) {
+func readHeader(doc string) (header, error) {
 	var h header
-	err := readJSON(data, func(r *jsonReader) error {
-		return r.object(func(name string) (err error) {
-			switch name {
-			case "alg":
-				var alg string
-				alg, err = r.text()
-				h.alg = Algorithm(alg).canonical()
-			case "kid":
-				h.kid, err = r.text()
-			case "typ":
-				h.typ, err = r.text()
-			default:
-				err = errJSON
-			}
-			return err
-		})
-	})
+	r := readJSON(doc)
+	for l := r.object(); l.next(); {
+		switch l.name {
+		case "alg":
+			h.alg = Algorithm(r.text()).canonical()
+		case "kid":
+			h.kid = r.text()
+		case "typ":
+			h.typ = r.text()
+		default:
+			r.fail()
+		}
+	}
 	switch {
-	case err != nil:
+	case r.end() != nil:
 		return header{}, errHeader
 	case !isAccessToken(h.typ):
 		return header{}, errTyp

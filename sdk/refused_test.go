@@ -266,7 +266,7 @@ func TestClaimsAreComplete(t *testing.T) {
 		"nbf in the future within the leeway is accepted": {claim("nbf", now+30), ""},
 		"nbf in the future":                               {claim("nbf", now+31), "not valid yet"},
 		"nbf not a number":                                {claim("nbf", "now"), "claims"},
-		"iss missing":                                     {claim("iss", nil), "claims"},
+		"iss missing":                                     {claim("iss", nil), "issuer"},
 		"iss of somebody else":                            {claim("iss", "https://evil.example.com"), "issuer"},
 		"iss with a slash more":                           {claim("iss", iss.URL()+"/"), "issuer"},
 		"aud missing":                                     {claim("aud", nil), "claims"},

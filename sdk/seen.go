@@ -8,6 +8,15 @@ import (
 
 type digest [sha256.Size]byte
 
+// digestOf hashes text of ordinary length on the stack.
+func digestOf(text string) digest {
+	var short [1 << 10]byte
+	if len(text) > len(short) {
+		return sha256.Sum256([]byte(text))
+	}
+	return sha256.Sum256(short[:copy(short[:], text)])
+}
+
 // seen remembers tokens that have been verified, by the SHA-256 of their text:
 // no live token stays in memory, and no two tokens share an entry. It is cut into
 // shards, since one lock would cost more than the look-up. Whether a remembered

@@ -47,14 +47,14 @@ func (k *publicKey) equal(other *publicKey) bool {
 }
 
 // verify checks signature over signed, the very bytes of the token.
-func (k *publicKey) verify(signed string, signature []byte) bool {
+func (k *publicKey) verify(signed, signature []byte) bool {
 	switch key := k.key.(type) {
 	case ed25519.PublicKey:
-		return len(signature) == ed25519.SignatureSize && ed25519.Verify(key, []byte(signed), signature)
+		return len(signature) == ed25519.SignatureSize && ed25519.Verify(key, signed, signature)
 	case *ecdsa.PublicKey:
 		return verifyES256(key, signed, signature)
 	case *rsa.PublicKey:
-		digest := sha256.Sum256([]byte(signed))
+		digest := sha256.Sum256(signed)
 		return rsa.VerifyPKCS1v15(key, crypto.SHA256, digest[:], signature) == nil
 	}
 	return false
@@ -62,11 +62,11 @@ func (k *publicKey) verify(signed string, signature []byte) bool {
 
 // verifyES256 refuses the higher of the two s that verify: else every token
 // would have a second spelling.
-func verifyES256(key *ecdsa.PublicKey, signed string, signature []byte) bool {
+func verifyES256(key *ecdsa.PublicKey, signed, signature []byte) bool {
 	if len(signature) != 64 || bytes.Compare(signature[32:], halfOrder) > 0 {
 		return false
 	}
-	digest := sha256.Sum256([]byte(signed))
+	digest := sha256.Sum256(signed)
 	r, s := new(big.Int).SetBytes(signature[:32]), new(big.Int).SetBytes(signature[32:])
 	return ecdsa.Verify(key, digest[:], r, s)
 }

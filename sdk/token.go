@@ -11,8 +11,9 @@ import (
 // case-sensitive; there are no patterns.
 type Permissions map[string][]string
 
-// Token is what a checked token says (RFC 9068 §2.2). It cannot be changed and
-// may be shared. A nil or zero Token allows nothing.
+// Token is what a checked token says (RFC 9068 §2.2). It is shared by all who
+// present the same one, and what it says cannot be changed. A nil or zero Token
+// allows nothing.
 //
 // Issuer and Subject belong together: a subject means something to its issuer
 // only.
@@ -22,7 +23,23 @@ type Token struct{ v *verified }
 // shared by everybody who presents the same token, so nobody writes to it.
 type verified struct {
 	claims
-	key *publicKey
+	key    *publicKey
+	shared Token // what callers are given, so that a hit allocates nothing
+}
+
+func newVerified(said claims, key *publicKey) *verified {
+	v := &verified{claims: said, key: key}
+	v.shared.v = v
+	return v
+}
+
+// token returns the one to share. Whoever overwrites it spoils it for nobody who
+// comes later.
+func (v *verified) token() *Token {
+	if v.shared.v != v {
+		return &Token{v}
+	}
+	return &v.shared
 }
 
 type claims struct {
@@ -30,7 +47,7 @@ type claims struct {
 	id, scope, keyID, keyspace          string
 	issuedAt, expiresAt, notBefore      int64 // seconds since 1970
 	permissions                         map[string][]string
-	metadata                            []byte
+	metadata                            string
 }
 
 func (t *Token) claims() *claims {
@@ -85,7 +102,12 @@ func (t *Token) IssuedAt() time.Time { return instant(t.claims().issuedAt) }
 func (t *Token) ExpiresAt() time.Time { return instant(t.claims().expiresAt) }
 
 // Metadata is a copy of the JSON that came with the key, nil if there is none.
-func (t *Token) Metadata() json.RawMessage { return slices.Clone(t.claims().metadata) }
+func (t *Token) Metadata() json.RawMessage {
+	if t.claims().metadata == "" {
+		return nil
+	}
+	return json.RawMessage(t.claims().metadata)
+}
 
 func instant(seconds int64) time.Time {
 	if seconds == 0 {
