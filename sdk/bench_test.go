@@ -185,7 +185,7 @@ func BenchmarkVerifyAPIKeySeenBefore(b *testing.B) {
 	b.Run("1000 keys", func(b *testing.B) { inParallel(b, verify) })
 }
 
-// What anybody can send must cost less than a good token does.
+// What anybody can send must cost less than a good token of its size does.
 func BenchmarkCheckOfGarbage(b *testing.B) {
 	iss := benchIssuer(b, sdk.EdDSA)
 	checker := benchChecker(b, iss, 1)
@@ -201,7 +201,16 @@ func BenchmarkCheckOfGarbage(b *testing.B) {
 		encoded := base64.RawURLEncoding.EncodeToString([]byte((payload + strings.Repeat(" ", room))[:room]))
 		return header + "." + encoded + "." + strings.Repeat("A", signature)
 	}
+	large := make([]string, 16)
+	largeForged := make([]string, len(large))
+	for i := range large {
+		claims := iss.Claims(billing)
+		claims["metadata"] = strings.Repeat("m", 11_500)
+		large[i] = iss.Mint(claims)
+		largeForged[i] = large[i][:len(large[i])-86] + forged[0][len(forged[0])-86:]
+	}
 	b.Run("a good token", func(b *testing.B) { inParallel(b, accepts(b, checker, good)) })
+	b.Run("a good token of 16 KiB", func(b *testing.B) { inParallel(b, accepts(b, checker, large)) })
 	for _, garbage := range []struct {
 		name string
 		all  []string
@@ -212,6 +221,7 @@ func BenchmarkCheckOfGarbage(b *testing.B) {
 		{"16 KiB of claims", []string{longest(`{"iss":"` + iss.URL() + `","a":[` + strings.Repeat(`{"b":1},`, 1500))}},
 		{"16 KiB of member names", []string{longest(`{` + members(2000))}},
 		{"a forged signature", forged},
+		{"a forged signature under 16 KiB", largeForged},
 	} {
 		b.Run(garbage.name, func(b *testing.B) {
 			check := accepts(b, checker, garbage.all)

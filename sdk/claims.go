@@ -36,8 +36,8 @@ type claimsReader struct {
 func readClaims(payload, audience string) (said claims, forUs bool, err error) {
 	c := claimsReader{jsonReader: readJSON(payload)}
 	c.issuedAt = -1
-	for l := c.object(); l.next(); {
-		c.member(l.name, audience)
+	for c.open('{'); c.more('}'); {
+		c.member(c.name(), audience)
 	}
 	if c.end() != nil || !c.complete() {
 		return claims{}, false, errClaims
@@ -82,10 +82,14 @@ func (c *claimsReader) member(name, audience string) {
 	}
 }
 
-// resembles reports whether name is one of ours but for its case.
+// resembles reports whether name is one of ours but for its case. Letters that
+// fold to ASCII without being ASCII take 2 or 3 bytes.
 func resembles(name string) bool {
 	for _, known := range claimNames {
-		if name != known && len(name) >= len(known) && strings.EqualFold(name, known) {
+		if len(name) < len(known) || name[0] < 0x80 && name[0]|' ' != known[0] {
+			continue
+		}
+		if name != known && strings.EqualFold(name, known) {
 			return true
 		}
 	}
@@ -97,7 +101,7 @@ func (c *claimsReader) oneOf(wanted string) (found bool) {
 	if c.next() != '[' {
 		return c.text() == wanted
 	}
-	for l := c.array(); l.next(); {
+	for c.open('['); c.more(']'); {
 		found = c.text() == wanted || found
 	}
 	return found
@@ -105,12 +109,12 @@ func (c *claimsReader) oneOf(wanted string) (found bool) {
 
 func (c *claimsReader) permissionMap() map[string][]string {
 	held, actions := map[string][]string{}, make([]string, 0, 8)
-	for l := c.object(); l.next(); {
-		first := len(actions)
-		for a := c.array(); a.next(); {
+	for c.open('{'); c.more('}'); {
+		resource, first := c.name(), len(actions)
+		for c.open('['); c.more(']'); {
 			actions = append(actions, c.text())
 		}
-		held[l.name] = actions[first:len(actions):len(actions)]
+		held[resource] = actions[first:len(actions):len(actions)]
 	}
 	return held
 }

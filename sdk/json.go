@@ -23,15 +23,20 @@ var errJSON = errors.New("malformed JSON")
 // comes next; anything else is a mistake. After the first mistake whatever is
 // read is empty, so it is enough to look at the error of end.
 //
+//	for r.open('{'); r.more('}'); {
+//		switch r.name() { ... } // reads the value
+//	}
+//
 // A text is a part of the document, not a copy, unless it holds an escape.
 type jsonReader struct {
 	doc      string
 	pos      int
 	depth    int
-	bad      bool
-	lax      bool // only the grammar counts: for cutting a document into parts that are read strictly
 	elements int
 	names    names
+	first    bool // an object or array was opened, and nothing of it read
+	bad      bool
+	lax      bool // only the grammar counts: for cutting a document into parts that are read strictly
 }
 
 // readJSON begins to read doc, which must be valid UTF-8.
@@ -50,7 +55,7 @@ func (r *jsonReader) end() error {
 func (r *jsonReader) fail() { r.bad = true }
 
 func (r *jsonReader) space() {
-	for r.pos < len(r.doc) {
+	for r.pos < len(r.doc) && r.doc[r.pos] <= ' ' {
 		switch r.doc[r.pos] {
 		case ' ', '\t', '\n', '\r':
 			r.pos++
@@ -76,71 +81,67 @@ func (r *jsonReader) accept(c byte) bool {
 	return true
 }
 
-// list walks the members of an object or the elements of an array:
-//
-//	for l := r.object(); l.next(); {
-//		switch l.name { ... } // reads the value
-//	}
-type list struct {
-	r     *jsonReader
-	last  byte
-	begun bool
-	scope scope
-	name  string // of the member whose value comes
-}
-
-func (r *jsonReader) object() list { return r.list('{', '}') }
-func (r *jsonReader) array() list  { return r.list('[', ']') }
-
-func (r *jsonReader) list(first, last byte) list {
+// open begins an object, with '{', or an array, with '['.
+func (r *jsonReader) open(bracket byte) {
 	limit := maxDepth
 	if r.lax {
 		limit = maxLaxDepth
 	}
-	if r.depth++; r.depth > limit || !r.accept(first) {
+	if r.depth++; r.depth > limit || !r.accept(bracket) {
 		r.fail()
+		return
 	}
-	return list{r: r, last: last, scope: r.names.open()}
+	r.first = true
+	if bracket == '{' && !r.lax {
+		r.names.open(r.depth)
+	}
 }
 
-// next reports whether a value comes, for the caller to read.
-func (l *list) next() bool {
-	r := l.r
-	if !r.bad && r.accept(l.last) {
+// more reports whether a member or element comes, for the caller to read, or
+// reads the closing bracket.
+func (r *jsonReader) more(bracket byte) bool {
+	if r.bad {
+		return false
+	}
+	if r.accept(bracket) {
 		r.depth--
-		r.names.close(l.scope)
+		r.first = false
 		return false
 	}
-	if r.bad || l.begun && !r.accept(',') {
+	if !r.first && !r.accept(',') {
 		r.fail()
 		return false
 	}
-	l.begun = true
-	if l.last == '}' {
-		l.member()
-	} else if r.elements++; r.elements > maxElements && !r.lax {
-		r.fail()
+	r.first = false
+	if bracket == ']' {
+		r.elements++
+		r.bad = r.elements > maxElements && !r.lax
 	}
 	return !r.bad
 }
 
-func (l *list) member() {
-	r := l.r
-	l.name = r.text()
-	if !r.lax && !r.names.add(l.scope, l.name) || !r.accept(':') {
+// name reads the name of a member; its value comes next.
+func (r *jsonReader) name() string {
+	name := r.text()
+	if !r.lax && !r.names.add(r.depth, name) || !r.accept(':') {
 		r.fail()
 	}
+	return name
 }
 
 // skip reads any value.
 func (r *jsonReader) skip() {
+	if r.bad {
+		return
+	}
 	switch r.next() {
 	case '{':
-		for l := r.object(); l.next(); {
+		for r.open('{'); r.more('}'); {
+			r.name()
 			r.skip()
 		}
 	case '[':
-		for l := r.array(); l.next(); {
+		for r.open('['); r.more(']'); {
 			r.skip()
 		}
 	case '"':

@@ -14,6 +14,8 @@ func readAny(doc string) error {
 
 func TestJSONIsReadStrictly(t *testing.T) {
 	nested := func(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
+	elements := func(n int) string { return "[" + strings.Repeat("0,", n-1) + "0]" }
+	objects := func(n int) string { return "[" + strings.Repeat(`{"a":1},`, n-1) + `{"a":1}]` }
 	var wide []string
 	for i := range 100 {
 		wide = append(wide, `"`+strings.Repeat("n", i+1)+`":1`)
@@ -21,11 +23,14 @@ func TestJSONIsReadStrictly(t *testing.T) {
 	for text, ok := range map[string]bool{
 		`{}`: true, `[]`: true, `""`: true, `0`: true, `-0.5e+10`: true, ` {"a" : [true,false,null] } `: true,
 		`{"a":1,"A":2}`: true, `"\ud83d\ude00 \u00e9 \" \\ \/ \b\f\n\r\t"`: true,
-		nested(32): true, `{` + strings.Join(wide, ",") + `}`: true,
+		nested(32): true, `{` + strings.Join(wide, ",") + `}`: true, elements(4096): true, objects(1024): true,
+		`{"a":{"a":{"a":1},"b":2},"b":{"a":3}}`: true,
 
 		``: false, ` `: false, `{`: false, `}`: false, `{"a"}`: false, `{"a":}`: false, `{"a":1,}`: false, `[1,]`: false,
 		`[1 2]`: false, `{a:1}`: false, `'a'`: false, `"a`: false, `"\`: false, `"\"`: false, "\"\n\"": false, `tru`: false, `nul`: false,
 		`01`: false, `1.`: false, `.5`: false, `1e`: false, `+1`: false, `-`: false, `NaN`: false, `1 1`: false, `{}x`: false, "{}\x00": false,
+		elements(4097): false, objects(1025): false,
+		`{"a":{"b":1},"b":{"a":2},"a":3}`: false, `{"a":{"b":{"c":1},"b":2}}`: false,
 		`{"a":1,"a":2}`: false, `{"a":1,"\u0061":2}`: false, `[{"b":{"a":1,"a":1}}]`: false,
 		`{` + strings.Join(wide, ",") + `,"nnn":1}`: false,
 		`"\ud800"`: false, `"\udc00"`: false, `"\ud800\u0041"`: false, `"\ud800\ud800"`: false, `"\u12"`: false, `"\x"`: false, `"\u00zz"`: false,

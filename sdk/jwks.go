@@ -52,13 +52,13 @@ func readKeySet(body []byte) (map[string]*publicKey, error) {
 func cutKeySet(body string) (docs []string, err error) {
 	r := jsonReader{doc: body, lax: true}
 	found := 0
-	for l := r.object(); l.next(); {
-		if l.name != "keys" {
+	for r.open('{'); r.more('}'); {
+		if r.name() != "keys" {
 			r.skip()
 			continue
 		}
 		found++
-		for keys := r.array(); keys.next(); {
+		for r.open('['); r.more(']'); {
 			docs = append(docs, r.value())
 		}
 	}
@@ -81,8 +81,8 @@ type jwk struct {
 func readKey(doc string) (*publicKey, string) {
 	var meta jwk
 	r := readJSON(doc)
-	for l := r.object(); l.next(); {
-		meta.member(&r, l.name)
+	for r.open('{'); r.more('}'); {
+		meta.member(&r, r.name())
 	}
 	if r.end() != nil || !meta.usable() {
 		return nil, meta.kid
@@ -111,7 +111,7 @@ func (k *jwk) member(r *jsonReader, name string) {
 		k.kid = r.text()
 	case "key_ops":
 		k.hasOps = true
-		for l := r.array(); l.next(); {
+		for r.open('['); r.more(']'); {
 			k.ops = append(k.ops, r.text())
 		}
 	case "d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv":

@@ -100,8 +100,8 @@ func decode(part []byte) ([]byte, bool) {
 func readHeader(doc string) (header, error) {
 	var h header
 	r := readJSON(doc)
-	for l := r.object(); l.next(); {
-		switch l.name {
+	for r.open('{'); r.more('}'); {
+		switch r.name() {
 		case "alg":
 			h.alg = Algorithm(r.text()).canonical()
 		case "kid":
