@@ -79,11 +79,11 @@ func hex4(s string) (rune, bool) {
 	for _, c := range s[:4] {
 		switch {
 		case c >= '0' && c <= '9':
-			n = n<<4 | rune(c-'0')
+			n = n<<4 | (c - '0')
 		case c >= 'a' && c <= 'f':
-			n = n<<4 | rune(c-'a'+10)
+			n = n<<4 | (c - 'a' + 10)
 		case c >= 'A' && c <= 'F':
-			n = n<<4 | rune(c-'A'+10)
+			n = n<<4 | (c - 'A' + 10)
 		default:
 			return 0, false
 		}
