@@ -27,6 +27,14 @@ type CheckerConfig struct {
 	// negative: not at all.
 	MaxStale time.Duration
 
+	// MaxStatusAge is how old a status list may be that is relied on, at most 24 h,
+	// while a newer one cannot be had. Zero: as old as its ttl, some seconds.
+	MaxStatusAge time.Duration
+
+	// StatusFailOpen accepts a token whose status cannot be had, unless the last
+	// list that was had revokes it. Zero: such a token is not accepted.
+	StatusFailOpen bool
+
 	SeenCache  int              // tokens remembered as verified, about 1 KB each; zero: 8192
 	AllowHTTP  bool             // permits plain http beyond loopback addresses; zero: refused
 	HTTPClient *http.Client     // fetches the keys; never follows redirects; zero: http.DefaultTransport
@@ -69,6 +77,9 @@ func (c CheckerConfig) validate() error {
 	if c.MaxStale > 24*time.Hour {
 		errs = append(errs, errors.New("MaxStale is over 24 hours"))
 	}
+	if c.MaxStatusAge < 0 || c.MaxStatusAge > 24*time.Hour {
+		errs = append(errs, errors.New("MaxStatusAge is negative or over 24 hours"))
+	}
 	if c.SeenCache < 0 {
 		errs = append(errs, errors.New("SeenCache is negative"))
 	}
@@ -84,6 +95,7 @@ type Checker struct {
 	leeway     time.Duration
 	now        func() time.Time
 	keys       *keySet
+	statuses   *statuses
 	seen       *seen
 }
 
@@ -102,6 +114,10 @@ func NewChecker(config CheckerConfig) (*Checker, error) {
 	if err != nil {
 		return nil, err
 	}
+	statuses, err := newStatuses(config, keys)
+	if err != nil {
+		return nil, err
+	}
 	return &Checker{
 		issuer:     config.Issuer,
 		audience:   config.Audience,
@@ -109,6 +125,7 @@ func NewChecker(config CheckerConfig) (*Checker, error) {
 		leeway:     config.Leeway,
 		now:        config.Now,
 		keys:       keys,
+		statuses:   statuses,
 		seen:       remembered,
 	}, nil
 }
@@ -130,33 +147,43 @@ func (c *Checker) Check(ctx context.Context, raw string) (*Token, error) {
 }
 
 func (c *Checker) check(ctx context.Context, raw string) (*verified, error) {
-	if _, _, err := cut(raw); err != nil {
+	v, now, err := c.known(ctx, raw)
+	if err != nil {
 		return nil, err
 	}
-	id, now := digestOf(raw), c.now()
+	return v, c.statuses.check(ctx, v, now)
+}
+
+// known returns what raw says, whatever its status: from memory, or verified now.
+func (c *Checker) known(ctx context.Context, raw string) (*verified, time.Time, error) {
+	now := c.now()
+	if _, _, err := accessToken.cut(raw); err != nil {
+		return nil, now, err
+	}
+	id := digestOf(raw)
 	if v, ok := c.seen.get(id); ok {
 		err := v.inTime(now, c.leeway)
 		if err == nil && c.keys.holds(v.key, now) {
 			c.keys.keepFresh(now)
-			return v, nil
+			return v, now, nil
 		}
 		if c.seen.remove(id); err != nil {
-			return nil, err
+			return nil, now, err
 		}
 	}
 	v, err := c.verify(ctx, raw, now)
 	if err != nil {
-		return nil, err
+		return nil, now, err
 	}
 	c.seen.add(id, v)
 	c.keys.keepFresh(now)
-	return v, nil
+	return v, now, nil
 }
 
 // verify does what needs no key first, so that only a token that would be good
 // can make us look for one.
 func (c *Checker) verify(ctx context.Context, raw string, now time.Time) (*verified, error) {
-	token, err := split(raw)
+	token, err := accessToken.split(raw)
 	if err != nil {
 		return nil, err
 	}
@@ -177,7 +204,7 @@ func (c *Checker) verify(ctx context.Context, raw string, now time.Time) (*verif
 	if !key.verify(token.signed, token.signature) {
 		return nil, errSignature
 	}
-	return newVerified(said, key), nil
+	return newVerified(said, key, c.statuses.source(said.statusURI)), nil
 }
 
 func (c *Checker) claims(payload string, now time.Time) (claims, error) {
@@ -189,6 +216,8 @@ func (c *Checker) claims(payload string, now time.Time) (claims, error) {
 		return claims{}, errIssuer
 	case !forUs:
 		return claims{}, errAudience
+	case c.statuses.foreign(said.statusURI):
+		return claims{}, errForeignList
 	}
 	said.audience = c.audience
 	return said, said.inTime(now, c.leeway)

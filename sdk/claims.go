@@ -74,11 +74,38 @@ func (c *claimsReader) member(name, audience string) {
 		c.permissions = c.permissionMap()
 	case "metadata":
 		c.metadata = c.value()
+	case "status":
+		c.readStatus()
 	default:
 		if resembles(name) {
 			c.fail()
 		}
 		c.skip()
+	}
+}
+
+// readStatus takes a status list entry (Token Status List §6.1). A status kept in
+// some other way is one that we cannot check.
+func (c *claimsReader) readStatus() {
+	c.statusIndex = -1
+	for c.open('{'); c.more('}'); {
+		if c.name() != "status_list" {
+			c.skip()
+			continue
+		}
+		for c.open('{'); c.more('}'); {
+			switch c.name() {
+			case "idx":
+				c.statusIndex = c.integer()
+			case "uri":
+				c.statusURI = c.text()
+			default:
+				c.skip()
+			}
+		}
+	}
+	if c.statusIndex < 0 || c.statusURI == "" {
+		c.fail()
 	}
 }
 

@@ -34,7 +34,7 @@ func FuzzToken(f *testing.F) {
 	f.Add("a.b.c")
 	f.Add("..")
 	f.Fuzz(func(t *testing.T, raw string) {
-		token, err := split(raw)
+		token, err := accessToken.split(raw)
 		if err != nil {
 			return
 		}
@@ -111,7 +111,7 @@ func FuzzAgainstGoJose(f *testing.F) {
 		f.Fatal(err)
 	}
 	key := &publicKey{kid: "k", alg: EdDSA, key: public}
-	checker := &Checker{issuer: "i", audience: "a", algorithms: []Algorithm{EdDSA}, leeway: 30 * time.Second}
+	checker := &Checker{issuer: "i", audience: "a", algorithms: []Algorithm{EdDSA}, leeway: 30 * time.Second, statuses: &statuses{}}
 	now := time.Unix(100, 0)
 	for _, h := range []string{goodHeader, `{"typ":"at+jwt","kid":"k","alg":"EdDSA","b64":false}`, `{"alg":"EdDSA","kid":"k","typ":"at+jwt","alg":"none"}`, "{}"} {
 		for _, p := range []string{goodPayload, `null`, strings.Replace(goodPayload, `"a"`, `["x","a"]`, 1), strings.Replace(goodPayload, "301", "301.0", 1)} {
@@ -125,7 +125,7 @@ func FuzzAgainstGoJose(f *testing.F) {
 		signature[int(flip)%64] ^= flip
 		raw := input + "." + encoded(string(signature))
 
-		token, err := split(raw)
+		token, err := accessToken.split(raw)
 		if err != nil || token.header.alg != EdDSA || token.header.kid != "k" || !key.verify(token.signed, token.signature) {
 			return
 		}

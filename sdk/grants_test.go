@@ -20,7 +20,7 @@ func TestAnExchangeThatEndedMeanwhileIsNotRepeated(t *testing.T) {
 	client.checker.keys.state.Store(&setState{refreshAt: now.Add(time.Hour), deadAt: now.Add(time.Hour)})
 	g, s := client.grants, subject{keyspace: "k"}
 
-	fresh := newVerified(claims{issuedAt: 1000, expiresAt: 1300}, &publicKey{})
+	fresh := newVerified(claims{issuedAt: 1000, expiresAt: 1300}, &publicKey{}, nil)
 	g.settle(s, &exchange{v: fresh, received: now}, nil)
 	flight, err := g.join(t.Context(), s, "ck_1", nil)
 	if err != nil || flight.v != fresh || len(g.flights) != 0 {

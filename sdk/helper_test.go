@@ -1,6 +1,9 @@
 package sdk_test
 
 import (
+	"bytes"
+	"compress/zlib"
+	"encoding/base64"
 	"errors"
 	"io"
 	"net/http"
@@ -155,3 +158,15 @@ func wantAccepted(t *testing.T, err error) {
 		t.Fatalf("got %v, want accepted", err)
 	}
 }
+
+// emptyList is a packed status list of size bytes, all zero.
+func emptyList(size int) string {
+	var packed bytes.Buffer
+	w := zlib.NewWriter(&packed)
+	_, _ = w.Write(make([]byte, size))
+	_ = w.Close()
+	return base64.RawURLEncoding.EncodeToString(packed.Bytes())
+}
+
+// hugeList unpacks to more than any list may.
+var hugeList = sync.OnceValue(func() string { return emptyList(5 << 20) })

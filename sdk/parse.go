@@ -10,6 +10,7 @@ import (
 // Sizes of what is read at all, in bytes.
 const (
 	maxToken     = 16 << 10
+	maxList      = 1 << 20                  // of a status list token
 	maxHeader    = 1 << 10                  // of the encoded header
 	maxSignature = (maxRSABits/8*4 + 2) / 3 // of the encoded signature
 	maxKid       = 128
@@ -19,7 +20,7 @@ var (
 	errTooLong   = refused("token too long")
 	errForm      = refused("not a compact JWS")
 	errHeader    = refused("header is not alg, kid and typ alone")
-	errTyp       = refused("typ is not at+jwt")
+	errTyp       = refused("typ is another's")
 	errAlg       = refused("alg not accepted")
 	errKid       = refused("kid missing or too long")
 	errSignature = refused("signature does not verify")
@@ -40,10 +41,22 @@ type header struct {
 	typ string
 }
 
+// form is a kind of token. Each is read by a function of its own, so that none
+// can pass for another (RFC 8725 §3.12).
+type form struct {
+	typ     string
+	maxSize int
+}
+
+var (
+	accessToken = form{wire.TypAccessToken, maxToken}
+	statusToken = form{wire.TypStatusList, maxList}
+)
+
 // cut finds the ends of header and payload. It looks at sizes and dots alone, so
 // that most garbage costs nothing.
-func cut(raw string) (header, payload int, err error) {
-	if len(raw) > maxToken {
+func (f form) cut(raw string) (header, payload int, err error) {
+	if len(raw) > f.maxSize {
 		return 0, 0, errTooLong
 	}
 	header = strings.IndexByte(raw, '.')
@@ -59,8 +72,8 @@ func cut(raw string) (header, payload int, err error) {
 }
 
 // split decodes raw, and reads its header.
-func split(raw string) (compact, error) {
-	head, body, err := cut(raw)
+func (f form) split(raw string) (compact, error) {
+	head, body, err := f.cut(raw)
 	if err != nil {
 		return compact{}, err
 	}
@@ -76,6 +89,9 @@ func split(raw string) (compact, error) {
 	token := compact{signed: text[:body]}
 	if token.header, err = readHeader(string(doc)); err != nil {
 		return compact{}, err
+	}
+	if !f.is(token.header.typ) {
+		return compact{}, errTyp
 	}
 	payload, ok1 := decode(text[head+1 : body])
 	signature, ok2 := decode(text[body+1:])
@@ -115,15 +131,14 @@ func readHeader(doc string) (header, error) {
 	switch {
 	case r.end() != nil:
 		return header{}, errHeader
-	case !isAccessToken(h.typ):
-		return header{}, errTyp
 	case h.kid == "" || len(h.kid) > maxKid:
 		return header{}, errKid
 	}
 	return h, nil
 }
 
-// isAccessToken accepts the short and the full media type (RFC 9068 §4).
-func isAccessToken(typ string) bool {
-	return strings.EqualFold(typ, wire.TypAccessToken) || strings.EqualFold(typ, "application/"+wire.TypAccessToken)
+// is compares the media type of a token, which may leave out "application/" and
+// has no case (RFC 7515 §4.1.9).
+func (f form) is(typ string) bool {
+	return strings.EqualFold(typ, f.typ) || strings.EqualFold(typ, "application/"+f.typ)
 }

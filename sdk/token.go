@@ -24,11 +24,12 @@ type Token struct{ v *verified }
 type verified struct {
 	claims
 	key    *publicKey
-	shared Token // what callers are given, so that a hit allocates nothing
+	status *statusSource // nil: the token has none
+	shared Token         // what callers are given, so that a hit allocates nothing
 }
 
-func newVerified(said claims, key *publicKey) *verified {
-	v := &verified{claims: said, key: key}
+func newVerified(said claims, key *publicKey, status *statusSource) *verified {
+	v := &verified{claims: said, key: key, status: status}
 	v.shared.v = v
 	return v
 }
@@ -47,6 +48,8 @@ type claims struct {
 	id, scope, keyID, keyspace          string
 	issuedAt, expiresAt, notBefore      int64 // seconds since 1970
 	permissions                         map[string][]string
+	statusURI                           string // "": none
+	statusIndex                         int64
 	metadata                            string
 }
 

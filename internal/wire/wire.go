@@ -14,6 +14,7 @@ const (
 	PathJWKS        = "/.well-known/jwks.json"
 	PathOAuthServer = "/.well-known/oauth-authorization-server" // RFC 8414 §3
 	PathOpenID      = "/.well-known/openid-configuration"       // OpenID Connect Discovery §4
+	PathStatusLists = "/statuslists"                            // Token Status List §9; each list is below
 )
 
 // GrantTokenExchange is the only grant (RFC 8693 §2.1).
@@ -78,14 +79,20 @@ const (
 const (
 	MediaForm = "application/x-www-form-urlencoded"
 	MediaJSON = "application/json"
+
+	MediaStatusList = "application/statuslist+jwt"
 )
 
 // MaxTokenLifetime is the cap of every token: no server issues a longer one, and
 // no checker accepts it.
 const MaxTokenLifetime = 15 * time.Minute
 
-// TypAccessToken is the JWT header typ (RFC 9068 §2.1).
-const TypAccessToken = "at+jwt"
+// The JWT header typ of an access token (RFC 9068 §2.1), and of a status list
+// (Token Status List §5.1).
+const (
+	TypAccessToken = "at+jwt"
+	TypStatusList  = "statuslist+jwt"
+)
 
 // TokenResponse is the success answer (RFC 8693 §2.2.1).
 type TokenResponse struct {
@@ -104,6 +111,43 @@ type ErrorResponse struct {
 	RetryAfterMS int64  `json:"retry_after_ms,omitempty"`
 }
 
+// Values of a status (Token Status List §7.1).
+const (
+	StatusValid     = 0
+	StatusInvalid   = 1 // for good
+	StatusSuspended = 2 // for now
+)
+
+// Status says where the status of a token is found (Token Status List §6.1).
+type Status struct {
+	StatusList StatusReference `json:"status_list"`
+}
+
+// StatusReference is an entry of a status list.
+type StatusReference struct {
+	Index int64  `json:"idx"`
+	URI   string `json:"uri"`
+}
+
+// StatusListClaims is the payload of a status list (Token Status List §5.1).
+// Times and TTL are in seconds.
+type StatusListClaims struct {
+	Issuer    string     `json:"iss"`
+	Subject   string     `json:"sub"` // its own URI
+	IssuedAt  int64      `json:"iat"`
+	ExpiresAt int64      `json:"exp"`
+	TTL       int64      `json:"ttl"`
+	Version   int64      `json:"version"` // ours: grows with each change
+	List      StatusList `json:"status_list"`
+}
+
+// StatusList holds statuses of so many bits each, the first in the least
+// significant bits; zlib, then base64url (Token Status List §4).
+type StatusList struct {
+	Bits int    `json:"bits"`
+	List string `json:"lst"`
+}
+
 // Claims is the payload of an access token (RFC 9068 §2.2). Times are seconds
 // since 1970.
 type Claims struct {
@@ -118,5 +162,6 @@ type Claims struct {
 	Permissions map[string][]string `json:"permissions"` // lossless; scope may say less
 	KeyID       string              `json:"key_id"`
 	Keyspace    string              `json:"keyspace"`
+	Status      *Status             `json:"status,omitempty"`
 	Metadata    json.RawMessage     `json:"metadata,omitempty"`
 }

@@ -114,6 +114,9 @@ func (i *Issuer) grant(w http.ResponseWriter, key Key, audience string) {
 	claims["exp"] = i.Now().Add(lifetime).Unix()
 	claims["permissions"], claims["scope"] = held, permission.Scope(held)
 	claims["keyspace"] = key.Keyspace
+	if status := i.statusClaim(key.Key); status != nil {
+		claims["status"] = status
+	}
 	if key.ID != "" {
 		claims["key_id"] = key.ID
 	}

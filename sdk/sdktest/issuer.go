@@ -36,6 +36,7 @@ type Issuer struct {
 	fetches   int
 	exchanges int
 	minted    int
+	status    statuses
 }
 
 // Start starts an Issuer with one EdDSA key and the real time. Close it when done.
@@ -124,6 +125,8 @@ func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		i.fetches++
 	case wire.PathToken:
 		i.exchanges++
+	case pathStatusList:
+		i.status.fetches++
 	}
 	i.mu.Unlock()
 	switch {
@@ -133,6 +136,8 @@ func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", wire.MediaJSON)
 		w.Header().Set("Cache-Control", "public, max-age=300")
 		_, _ = w.Write(i.KeySet()) // the client is gone: nobody to tell
+	case r.URL.Path == pathStatusList && r.Method == http.MethodGet:
+		i.serveStatusList(w, r)
 	case r.URL.Path == wire.PathToken && r.Method == http.MethodPost:
 		i.token(w, r)
 	default:

@@ -88,12 +88,16 @@ func (i *Issuer) Claims(audience string, scopes ...string) Claims {
 	i.minted++
 	id := fmt.Sprintf("jti-%d", i.minted)
 	i.mu.Unlock()
-	return Claims{
+	claims := Claims{
 		"iss": i.URL(), "sub": "user_1", "aud": audience, "client_id": ClientID,
 		"iat": now, "exp": now + 300, "jti": id,
 		"scope": scope, "permissions": must(permission.FromScope(scope)),
 		"key_id": "key_1", "keyspace": "default",
 	}
+	if status := i.statusClaim(""); status != nil {
+		claims["status"] = status
+	}
+	return claims
 }
 
 // Mint signs claims as they are, with the newest key.
