@@ -168,5 +168,9 @@ func emptyList(size int) string {
 	return base64.RawURLEncoding.EncodeToString(packed.Bytes())
 }
 
-// hugeList unpacks to more than any list may.
-var hugeList = sync.OnceValue(func() string { return emptyList(5 << 20) })
+// Status lists of some sizes; the huge one unpacks to more than any list may.
+var (
+	noList    = sync.OnceValue(func() string { return emptyList(0) })
+	smallList = sync.OnceValue(func() string { return emptyList(16) })
+	hugeList  = sync.OnceValue(func() string { return emptyList(5 << 20) })
+)

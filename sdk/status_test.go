@@ -171,13 +171,13 @@ func goodList(iss *sdktest.Issuer) sdktest.Claims {
 	now := iss.Now().Unix()
 	return sdktest.Claims{
 		"iss": iss.URL(), "sub": iss.URL() + "/statuslists/1", "iat": now, "exp": now + 3600, "ttl": 3,
-		"status_list": map[string]any{"bits": 2, "lst": emptyList(16)},
+		"status_list": map[string]any{"bits": 2, "lst": smallList()},
 	}
 }
 
 // wrongSum is a list whose checksum is off.
 func wrongSum() string {
-	raw, _ := base64.RawURLEncoding.DecodeString(emptyList(16))
+	raw, _ := base64.RawURLEncoding.DecodeString(smallList())
 	raw[len(raw)-1]++
 	return base64.RawURLEncoding.EncodeToString(raw)
 }
@@ -190,9 +190,16 @@ func odd(iss *sdktest.Issuer) map[string]func(*http.Request) (*http.Response, er
 		return says(status, body, append([]string{"Content-Type", media}, header...)...)
 	}
 	signed := func(change func(claims map[string]any)) func(*http.Request) (*http.Response, error) {
-		claims := goodList(iss)
-		change(claims)
-		return list(200, iss.MintWith(sdktest.Header{"typ": "statuslist+jwt"}, claims))
+		return func(r *http.Request) (*http.Response, error) {
+			claims := goodList(iss)
+			change(claims)
+			return list(200, iss.MintWith(sdktest.Header{"typ": "statuslist+jwt"}, claims))(r)
+		}
+	}
+	headed := func(name, value string) func(*http.Request) (*http.Response, error) {
+		return func(r *http.Request) (*http.Response, error) {
+			return list(200, iss.MintWith(sdktest.Header{"typ": "statuslist+jwt", name: value}, goodList(iss)))(r)
+		}
 	}
 	set := func(name string, value any) func(*http.Request) (*http.Response, error) {
 		return signed(func(claims map[string]any) { claims[name] = value })
@@ -213,12 +220,12 @@ func odd(iss *sdktest.Issuer) map[string]func(*http.Request) (*http.Response, er
 		"an endless body":                       endless,
 		"HTML":                                  list(200, "<html>"),
 		"an access token":                       list(200, iss.Token(billing)),
-		"another typ":                           list(200, iss.MintWith(sdktest.Header{"typ": "JWT"}, goodList(iss))),
+		"another typ":                           headed("typ", "JWT"),
 		"a forged signature":                    list(200, good[:len(good)-5]+"AAAAA"),
 		"a truncated token":                     list(200, good[:len(good)/2]),
 		"white space after it":                  list(200, good+"\n"),
-		"alg none":                              list(200, iss.MintWith(sdktest.Header{"typ": "statuslist+jwt", "alg": "none"}, goodList(iss))),
-		"an unknown kid":                        list(200, iss.MintWith(sdktest.Header{"typ": "statuslist+jwt", "kid": "nobody"}, goodList(iss))),
+		"alg none":                              headed("alg", "none"),
+		"an unknown kid":                        headed("kid", "nobody"),
 		"iss of somebody else":                  set("iss", "https://evil.example.com"),
 		"sub of another list":                   set("sub", iss.URL()+"/statuslists/2"),
 		"expired":                               set("exp", iss.Now().Unix()-3600),
@@ -227,14 +234,14 @@ func odd(iss *sdktest.Issuer) map[string]func(*http.Request) (*http.Response, er
 		"ttl negative":                          set("ttl", -3),
 		"ttl a fraction":                        set("ttl", 0.5),
 		"status_list missing":                   signed(func(c map[string]any) { delete(c, "status_list") }),
-		"3 bits":                                packed(3, emptyList(16)),
-		"0 bits":                                packed(0, emptyList(16)),
+		"3 bits":                                packed(3, smallList()),
+		"0 bits":                                packed(0, smallList()),
 		"lst without zlib":                      packed(2, "AAAA"),
-		"lst with padding":                      packed(2, emptyList(16)+"=="),
-		"lst cut off":                           packed(2, emptyList(16)[:8]),
+		"lst with padding":                      packed(2, smallList()+"=="),
+		"lst cut off":                           packed(2, smallList()[:8]),
 		"lst of zlib with a wrong checksum":     packed(2, wrongSum()),
 		"lst that grows beyond any bound":       packed(2, hugeList()),
-		"a list shorter than the token's index": packed(2, emptyList(0)),
+		"a list shorter than the token's index": packed(2, noList()),
 	}
 }
 
