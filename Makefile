@@ -11,6 +11,7 @@ test: lint unit ## everything that must hold before a commit
 
 lint: ## vet, linters and the import arrows of .golangci.yml
 	$(LINT) run
+	cd internal/bench/peers && $(LINT) run
 
 format: ## rewrite the sources as the linter wants them
 	$(LINT) fmt
@@ -18,6 +19,7 @@ format: ## rewrite the sources as the linter wants them
 unit: ## all tests under the race detector
 	@.ci/need
 	CGO_ENABLED=1 go test -race ./...
+	cd internal/bench/peers && go test ./...
 
 dev: ## the main job on one screen
 	go run ./cmd/cambio dev
