@@ -33,9 +33,11 @@ fuzz: ## every fuzz target for FUZZTIME each
 bench: ## the server and the sdk under load, in minutes; with SMOKE=1 every benchmark once, in seconds
 ifdef SMOKE
 	go test -run='^$$' -bench=. -benchtime=1x -short ./...
+	cd internal/bench/peers && go test -run='^$$' -bench=. -benchtime=1x .
 else
 	go test -run='^$$' -bench=. -benchtime=1x -timeout=20m ./internal/bench
 	go test -run='^$$' -bench=. -benchtime=0.3s -cpu=1,2,8 ./sdk
+	cd internal/bench/peers && go test -run='^$$' -bench=. .
 endif
 
 slow: ## more rounds of the crash tests and of the ledger's model
