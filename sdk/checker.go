@@ -35,6 +35,10 @@ type CheckerConfig struct {
 	// list that was had revokes it. Zero: such a token is not accepted.
 	StatusFailOpen bool
 
+	// Metadata is what this backend publishes of itself (RFC 9728); its challenges
+	// say where. The Audience must be its URL then. Zero: nothing.
+	Metadata *ResourceMetadata
+
 	SeenCache  int              // tokens remembered as verified, about 1 KB each; zero: 8192
 	AllowHTTP  bool             // permits plain http beyond loopback addresses; zero: refused
 	HTTPClient *http.Client     // fetches the keys; never follows redirects; zero: http.DefaultTransport
@@ -97,6 +101,7 @@ type Checker struct {
 	keys       *keySet
 	statuses   *statuses
 	seen       *seen
+	metadata   *metadata // nil: none is published
 }
 
 // NewChecker returns at once: keys are fetched when the first token needs them.
@@ -104,6 +109,10 @@ type Checker struct {
 func NewChecker(config CheckerConfig) (*Checker, error) {
 	config = config.withDefaults()
 	if err := config.validate(); err != nil {
+		return nil, fmt.Errorf("sdk: %w", err)
+	}
+	metadata, err := newMetadata(config)
+	if err != nil {
 		return nil, fmt.Errorf("sdk: %w", err)
 	}
 	remembered, err := newSeen(config.SeenCache)
@@ -127,6 +136,7 @@ func NewChecker(config CheckerConfig) (*Checker, error) {
 		keys:       keys,
 		statuses:   statuses,
 		seen:       remembered,
+		metadata:   metadata,
 	}, nil
 }
 

@@ -92,3 +92,44 @@ func ExampleRequire() {
 	// 200 hello user_42
 	// 401 Bearer realm="api"
 }
+
+// A permission that depends on the request, in a framework that is not net/http.
+func ExampleAuthorize() {
+	iss := sdktest.Start()
+	defer iss.Close()
+	checker, err := sdk.NewChecker(iss.CheckerConfig("https://orders.example.com"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	header := http.Header{"Authorization": {"Bearer " + iss.Token("https://orders.example.com", "team-7:read")}}
+	for _, team := range []string{"team-7", "team-8"} {
+		token, err := sdk.Authorize(context.Background(), checker, header, team, "read")
+		if err != nil {
+			fmt.Println(err)
+			continue
+		}
+		fmt.Println(token.Subject(), "may read", team)
+	}
+	// Output:
+	// user_1 may read team-7
+	// refused: forbidden, needs team-8:read
+}
+
+func ExampleChecker_Metadata() {
+	iss := sdktest.Start()
+	defer iss.Close()
+	config := iss.CheckerConfig("https://orders.example.com")
+	config.Metadata = &sdk.ResourceMetadata{Scopes: []string{"projects:read"}}
+	checker, err := sdk.NewChecker(config)
+	if err != nil {
+		log.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle(checker.Metadata())
+	mux.Handle("/projects", sdk.Require(checker, "projects", "read")(http.NotFoundHandler()))
+
+	answer := httptest.NewRecorder()
+	mux.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/projects", nil))
+	fmt.Println(answer.Header().Get("WWW-Authenticate"))
+	// Output: Bearer realm="api", resource_metadata="https://orders.example.com/.well-known/oauth-protected-resource"
+}

@@ -30,28 +30,44 @@ func Require(a Authenticator, resource, action string) func(http.Handler) http.H
 	if a == nil || resource == "" || action == "" {
 		panic("sdk: Require needs an Authenticator, a resource and an action")
 	}
-	needed := Permissions{resource: {action}}
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			raw, err := credential(r.Header)
+			token, err := Authorize(r.Context(), a, r.Header, resource, action)
 			if err != nil {
-				answer(w, err)
+				Refuse(w, a, err)
 				return
 			}
-			token, err := a.Check(r.Context(), raw)
-			if err == nil && !token.Allows(resource, action) {
-				err = &ForbiddenError{Needed: needed}
-			}
-			if err != nil {
-				answer(w, forbiddenHere(err, needed))
-				return
-			}
-			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), tokenKey{}, token)))
+			next.ServeHTTP(w, r.WithContext(NewContext(r.Context(), token)))
 		})
 	}
 }
 
+// Authorize is Require without HTTP around it, for other frameworks, and for
+// permissions that depend on the request: it finds the one token or key in
+// header, checks it, and fails with a *ForbiddenError if it does not allow action
+// on resource. Its other errors are those of Check.
+func Authorize(ctx context.Context, a Authenticator, header http.Header, resource, action string) (*Token, error) {
+	needed := Permissions{resource: {action}}
+	raw, err := credential(header)
+	if err != nil {
+		return nil, err
+	}
+	token, err := a.Check(ctx, raw)
+	if err != nil {
+		return nil, forbiddenHere(err, needed)
+	}
+	if resource == "" || action == "" || !token.Allows(resource, action) {
+		return nil, &ForbiddenError{Needed: needed}
+	}
+	return token, nil
+}
+
 type tokenKey struct{}
+
+// NewContext returns ctx with token, for FromContext.
+func NewContext(ctx context.Context, token *Token) context.Context {
+	return context.WithValue(ctx, tokenKey{}, token)
+}
 
 // FromContext returns the token that Require let through.
 func FromContext(ctx context.Context) (*Token, bool) {
@@ -60,8 +76,8 @@ func FromContext(ctx context.Context) (*Token, bool) {
 }
 
 var (
-	errNothingSent = errors.New("no token or key sent")
-	errAmbiguous   = errors.New("one token or key must be sent, in one place")
+	errNothingSent = refused("no token or key sent")
+	errAmbiguous   = refused("one token or key must be sent, in one place")
 )
 
 // credential finds the one token or key of a request. Another scheme than Bearer
@@ -95,8 +111,12 @@ func forbiddenHere(err error, needed Permissions) error {
 	return err
 }
 
-// answer is the one place where an error becomes a response.
-func answer(w http.ResponseWriter, err error) {
+// Refuse answers a request that err keeps from being served: 401, 403, 429, 503, or
+// 400 if it carried more than one token or key (RFC 6750 §3). The error of Check, of
+// Authorize or of VerifyAPIKey is fine, and so is a *ForbiddenError of your own. The
+// answer says nothing about a token or key but what its holder may know. a is
+// who was asked: a challenge points to the metadata that it publishes.
+func Refuse(w http.ResponseWriter, a Authenticator, err error) {
 	var (
 		forbidden *ForbiddenError
 		limited   *LimitedError
@@ -104,18 +124,18 @@ func answer(w http.ResponseWriter, err error) {
 	)
 	switch {
 	case errors.Is(err, errNothingSent):
-		challenge(w, http.StatusUnauthorized, "")
+		challenge(w, a, http.StatusUnauthorized, "", "")
 	case errors.Is(err, errAmbiguous):
-		challenge(w, http.StatusBadRequest, "invalid_request")
+		challenge(w, a, http.StatusBadRequest, "invalid_request", "")
 	case errors.As(err, &forbidden):
-		challenge(w, http.StatusForbidden, "insufficient_scope", "scope", permission.Scope(forbidden.Needed))
+		challenge(w, a, http.StatusForbidden, "insufficient_scope", permission.Scope(forbidden.Needed))
 	case errors.As(err, &limited):
 		if !limited.RetryAt.IsZero() {
 			waitFor(w, limited.RetryAfter)
 		}
 		body(w, http.StatusTooManyRequests, limited.Reason)
 	case errors.Is(err, ErrRefused):
-		challenge(w, http.StatusUnauthorized, "invalid_token")
+		challenge(w, a, http.StatusUnauthorized, "invalid_token", "")
 	case errors.As(err, &away):
 		waitFor(w, away.RetryAfter)
 		body(w, http.StatusServiceUnavailable, wire.ErrTemporarilyUnavailable)
@@ -127,14 +147,17 @@ func answer(w http.ResponseWriter, err error) {
 	}
 }
 
-// challenge writes WWW-Authenticate, whose attributes come in pairs; an empty
-// value, or an empty code, is left out.
-func challenge(w http.ResponseWriter, status int, code string, attributes ...string) {
+// challenge writes WWW-Authenticate (RFC 6750 §3, RFC 9728 §5.1). Attributes that
+// are empty are left out.
+func challenge(w http.ResponseWriter, a Authenticator, status int, code, scope string) {
+	metadata := ""
+	if publisher, ok := a.(interface{ metadataURL() string }); ok {
+		metadata = publisher.metadataURL()
+	}
 	value := `Bearer realm="api"`
-	attributes = append([]string{"error", code}, attributes...)
-	for i := 0; i < len(attributes); i += 2 {
-		if attributes[i+1] != "" {
-			value += ", " + attributes[i] + `="` + attributes[i+1] + `"`
+	for _, attribute := range [][2]string{{"error", code}, {"scope", scope}, {"resource_metadata", metadata}} {
+		if attribute[1] != "" {
+			value += ", " + attribute[0] + `="` + attribute[1] + `"`
 		}
 	}
 	w.Header().Set("WWW-Authenticate", value)
