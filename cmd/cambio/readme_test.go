@@ -20,74 +20,101 @@ import (
 // TestReadme runs what the README shows, as a newcomer would paste it, but on
 // ports that are free here.
 func TestReadme(t *testing.T) {
-	text, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
+	n := startNewcomer(t)
+	answer := n.exchange(t)
+	if answer.AccessToken == "" || answer.ExpiresIn != 300 {
+		t.Errorf("%+v", answer)
 	}
-	public, ops := freeAddress(t), freeAddress(t)
-	shell := func(block string) *exec.Cmd {
-		cmd := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", block)
-		cmd.Dir = t.TempDir()
-		cmd.Env = append(os.Environ(), "CAMBIO_LISTEN="+public, "CAMBIO_OPS_LISTEN="+ops)
-		cmd.Stderr = t.Output()
-		return cmd
+	if want := fmt.Sprintf(`"expires_in":%d,"scope":%q`, answer.ExpiresIn, answer.Scope); !strings.Contains(n.readme, want) {
+		t.Errorf("the README shows another answer than %s", want)
 	}
+}
 
-	setup := shell(strings.Replace(readmeBlock(t, text, "setup"), "cambio serve", "exec cambio serve", 1))
+// A newcomer has pasted the README's setup: a server runs until the test ends.
+type newcomer struct {
+	readme      string
+	dir         string
+	public, ops string // where the server listens
+}
+
+func startNewcomer(t *testing.T) newcomer {
+	t.Helper()
+	n := newcomer{readme: readReadme(t), dir: t.TempDir(), public: freeAddress(t), ops: freeAddress(t)}
+	setup := n.shell(t, strings.Replace(readmeBlock(t, n.readme, "setup"), "cambio serve", "exec cambio serve", 1))
 	if err := setup.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ready := false
+	t.Cleanup(func() {
+		if err := setup.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Error(err)
+		}
+		if err := setup.Wait(); err != nil {
+			t.Errorf("the server did not end well: %v", err)
+		}
+	})
 	for range 500 {
-		if ready = answers(t, "http://"+ops+"/readyz"); ready {
-			break
+		if answers(t, "http://"+n.ops+"/readyz") {
+			return n
 		}
 		time.Sleep(20 * time.Millisecond) // between two looks, not for the outcome
 	}
-	if !ready {
-		t.Fatal("the server never became ready")
-	}
+	t.Fatal("the server never became ready")
+	return n
+}
 
-	exchange := shell(strings.ReplaceAll(readmeBlock(t, text, "exchange"), "127.0.0.1:8080", public))
-	exchange.Dir = setup.Dir
-	out, err := exchange.Output()
+// exchange pastes the exchange of the README.
+func (n newcomer) exchange(t *testing.T) wire.TokenResponse {
+	t.Helper()
+	out, err := n.shell(t, n.here(readmeBlock(t, n.readme, "exchange"))).Output()
 	if err != nil {
 		t.Fatalf("%v: is curl installed?", err)
 	}
 	var answer wire.TokenResponse
-	if err := json.Unmarshal(out, &answer); err != nil || answer.AccessToken == "" || answer.ExpiresIn != 300 {
-		t.Errorf("%+v, %v", answer, err)
+	if err := json.Unmarshal(out, &answer); err != nil {
+		t.Fatalf("%v: %s", err, out)
 	}
-	if want := fmt.Sprintf(`"expires_in":%d,"scope":%q`, answer.ExpiresIn, answer.Scope); !strings.Contains(string(text), want) {
-		t.Errorf("the README shows another answer than %s", want)
-	}
+	return answer
+}
 
-	if err := setup.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	if err := setup.Wait(); err != nil {
-		t.Errorf("the server did not end well: %v", err)
-	}
+// here is text about the server of this test.
+func (n newcomer) here(text string) string {
+	return strings.ReplaceAll(text, readmeAddress, n.public)
+}
+
+func (n newcomer) shell(t *testing.T, block string) *exec.Cmd {
+	cmd := exec.Command("bash", "-euo", "pipefail", "-c", block)
+	cmd.Dir = n.dir
+	cmd.Env = append(os.Environ(), "CAMBIO_LISTEN="+n.public, "CAMBIO_OPS_LISTEN="+n.ops)
+	cmd.Stderr = t.Output()
+	return cmd
 }
 
 func TestReadmeNamesThePatternOfKeys(t *testing.T) {
-	text, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.Contains(string(text), "`"+verifier.KeyPattern+"`") {
+	if !strings.Contains(readReadme(t), "`"+verifier.KeyPattern+"`") {
 		t.Errorf("the README does not show %s", verifier.KeyPattern)
 	}
 }
 
-// readmeBlock returns the fenced block under the comment <!-- run: name -->.
-func readmeBlock(t *testing.T, text []byte, name string) string {
+// readmeAddress is where the server of the README listens.
+const readmeAddress = "127.0.0.1:8080"
+
+func readReadme(t *testing.T) string {
 	t.Helper()
-	m := regexp.MustCompile("(?s)<!-- run: " + name + " -->\n```bash\n(.*?)```").FindSubmatch(text)
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// readmeBlock returns the fenced block under the comment <!-- run: name -->.
+func readmeBlock(t *testing.T, readme, name string) string {
+	t.Helper()
+	m := regexp.MustCompile("(?s)<!-- run: " + name + " -->\n```[a-z]+\n(.*?)```").FindStringSubmatch(readme)
 	if m == nil {
 		t.Fatalf("the README has no block %q", name)
 	}
-	return string(m[1])
+	return m[1]
 }
 
 // freeAddress is on a port of loopback that was free a moment ago.
