@@ -34,7 +34,8 @@ type claimsReader struct {
 // readClaims reads a payload, and reports whether audience is among those that it
 // names.
 func readClaims(payload, audience string) (said claims, forUs bool, err error) {
-	c := claimsReader{jsonReader: readJSON(payload)}
+	var c claimsReader
+	c.read(payload)
 	c.issuedAt = -1
 	for c.open('{'); c.more('}'); {
 		c.member(c.name(), audience)

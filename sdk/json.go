@@ -39,9 +39,10 @@ type jsonReader struct {
 	lax      bool // only the grammar counts: for cutting a document into parts that are read strictly
 }
 
-// readJSON begins to read doc, which must be valid UTF-8.
-func readJSON(doc string) jsonReader {
-	return jsonReader{doc: doc, bad: !utf8.ValidString(doc)}
+// read begins to read doc, which must be valid UTF-8, with a reader that has not
+// been used.
+func (r *jsonReader) read(doc string) {
+	r.doc, r.bad = doc, !utf8.ValidString(doc)
 }
 
 // end fails if anything was wrong, or if something is left.

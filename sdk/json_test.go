@@ -7,7 +7,8 @@ import (
 )
 
 func readAny(doc string) error {
-	r := readJSON(doc)
+	var r jsonReader
+	r.read(doc)
 	r.skip()
 	return r.end()
 }
@@ -46,7 +47,8 @@ func TestStringsAreUnescaped(t *testing.T) {
 	for text, want := range map[string]string{
 		`"plain"`: "plain", `"\u0061\u00e9\ud83d\ude00"`: "aé😀", `"\"\\\/\b\f\n\r\t"`: "\"\\/\b\f\n\r\t", `"\ufffd"`: "\ufffd",
 	} {
-		r := readJSON(text)
+		var r jsonReader
+		r.read(text)
 		if got := r.text(); got != want || r.end() != nil {
 			t.Errorf("%s: got %q, %v", text, got, r.end())
 		}
@@ -71,7 +73,8 @@ func FuzzJSON(f *testing.F) {
 		}
 		var text string
 		if json.Unmarshal(data, &text) == nil && data[0] == '"' {
-			r := readJSON(string(data))
+			var r jsonReader
+			r.read(string(data))
 			if got := r.text(); got != text {
 				t.Fatalf("got %q, want %q", got, text)
 			}

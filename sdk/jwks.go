@@ -80,7 +80,8 @@ type jwk struct {
 // and its kid as far as that can be read.
 func readKey(doc string) (*publicKey, string) {
 	var meta jwk
-	r := readJSON(doc)
+	var r jsonReader
+	r.read(doc)
 	for r.open('{'); r.more('}'); {
 		meta.member(&r, r.name())
 	}

@@ -82,7 +82,8 @@ func (f form) split(raw string) (compact, error) {
 		return compact{}, errForm
 	}
 	text := []byte(raw)
-	doc, ok := decode(text[:head])
+	var room [1 << 10]byte // enough for most tokens
+	doc, ok := decode(room[:], text[:head])
 	if !ok {
 		return compact{}, errForm
 	}
@@ -93,29 +94,33 @@ func (f form) split(raw string) (compact, error) {
 	if !f.is(token.header.typ) {
 		return compact{}, errTyp
 	}
-	payload, ok1 := decode(text[head+1 : body])
-	signature, ok2 := decode(text[body+1:])
-	if !ok1 || !ok2 {
+	payload, ok1 := decode(room[:], text[head+1:body])
+	token.payload = string(payload)
+	token.signature, ok = decode(nil, text[body+1:])
+	if !ok1 || !ok {
 		return compact{}, errForm
 	}
-	token.payload, token.signature = string(payload), signature
 	return token, nil
 }
 
 // strictBase64 knows one spelling: no padding, no unused bits.
 var strictBase64 = base64.RawURLEncoding.Strict()
 
-func decode(part []byte) ([]byte, bool) {
-	decoded := make([]byte, strictBase64.DecodedLen(len(part)))
-	n, err := strictBase64.Decode(decoded, part)
-	return decoded[:n], err == nil
+// decode decodes part into room, if that is enough.
+func decode(room, part []byte) ([]byte, bool) {
+	if size := strictBase64.DecodedLen(len(part)); size > len(room) {
+		room = make([]byte, size)
+	}
+	n, err := strictBase64.Decode(room, part)
+	return room[:n], err == nil
 }
 
 // readHeader takes alg, kid and typ, each once, and nothing else. That one rule
 // ends crit, b64, zip, jwk, jku, x5u and x5c (RFC 8725 §3.10).
 func readHeader(doc string) (header, error) {
 	var h header
-	r := readJSON(doc)
+	var r jsonReader
+	r.read(doc)
 	for r.open('{'); r.more('}'); {
 		switch r.name() {
 		case "alg":

@@ -65,7 +65,8 @@ func readStatusList(payload, issuer, uri string) (*statusList, error) {
 		iss, sub, packed string
 		ttl              int64
 	)
-	r := readJSON(payload)
+	var r jsonReader
+	r.read(payload)
 	for r.open('{'); r.more('}'); {
 		switch r.name() {
 		case "iss":
@@ -112,7 +113,7 @@ func readPacked(r *jsonReader) (bits int, packed string) {
 
 // unpack undoes base64url and zlib (§4.1), whatever that grows to bounded.
 func unpack(packed string) ([]byte, error) {
-	compressed, ok := decode([]byte(packed))
+	compressed, ok := decode(nil, []byte(packed))
 	if !ok {
 		return nil, errStatusList
 	}
