@@ -11,20 +11,36 @@ const (
 	longestBackOff = time.Minute
 )
 
-// backOff is a pause that doubles with each failure. A failure long after the
-// last pause is a first one again.
+// backOff is a time in which something is not tried again. Where it comes of
+// failures, it doubles with each; one long after the last pause is a first one
+// again.
 type backOff struct {
-	until time.Time
-	pause time.Duration
+	from, until time.Time
+	pause       time.Duration
+}
+
+// lasts is false also before from: the clock was set back, and must not make a
+// pause of seconds last until it has caught up.
+func (b backOff) lasts(now time.Time) bool { return !now.Before(b.from) && now.Before(b.until) }
+
+// failing reports whether one more failure would not be a first one.
+func (b backOff) failing(now time.Time) bool {
+	return b.pause > 0 && now.Before(b.until.Add(longestBackOff))
+}
+
+// covers reports whether what failed now, and was begun then, was under way as the
+// pause began: what fails together is one failure.
+func (b backOff) covers(started, now time.Time) bool {
+	return b.failing(now) && !started.After(b.from) && !b.from.After(now)
 }
 
 // next is the pause that begins now, after one more failure.
 func (b backOff) next(now time.Time) backOff {
 	pause := firstBackOff
-	if b.pause > 0 && now.Before(b.until.Add(longestBackOff)) {
+	if b.failing(now) {
 		pause = min(2*b.pause, longestBackOff)
 	}
-	return backOff{now.Add(pause), pause}
+	return backOff{now, now.Add(pause), pause}
 }
 
 // errUnfit says that the Checker refuses a token that came straight from the
@@ -45,10 +61,10 @@ func (d *doubt) admit(now time.Time) (probe bool, err error) {
 	switch {
 	case d.err == nil:
 		return false, nil
-	case now.Before(d.until):
+	case d.lasts(now):
 		return false, &UnavailableError{cause: d.err.cause, retryAt: d.until, RetryAfter: d.until.Sub(now)}
 	}
-	d.until = now.Add(d.pause)
+	d.from, d.until = now, now.Add(d.pause)
 	return true, nil
 }
 
@@ -63,7 +79,7 @@ func (d *doubt) learn(f *exchange, now time.Time) {
 	case f.err == nil:
 		*d = doubt{}
 	case errors.Is(f.err, errUnfit):
-		if f.probe || !now.Before(d.until) {
+		if f.probe || !d.lasts(now) {
 			d.err, d.backOff = away, d.next(now)
 		}
 		away.retryAt = d.until

@@ -31,7 +31,7 @@ type ClientConfig struct {
 	TokenURL string // the token endpoint; zero: Issuer + "/oauth2/token"
 
 	GrantCache   int // keys whose token is kept, about 1 KB each; zero: 8192
-	RefusalCache int // keys refused, or charged in vain, remembered for a while; zero: 4096
+	RefusalCache int // keys remembered for a while as refused, and as many as charged in vain; zero: 4096
 
 	AllowHTTP  bool             // permits plain http beyond loopback addresses; zero: refused
 	HTTPClient *http.Client     // never follows redirects; zero: http.DefaultTransport
@@ -99,6 +99,10 @@ func NewClient(config ClientConfig) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	inVain, err := lru.New[subject, refusal](config.RefusalCache)
+	if err != nil {
+		return nil, err
+	}
 	return &Client{
 		checker:  checker,
 		keyspace: config.Keyspace,
@@ -112,22 +116,39 @@ func NewClient(config ClientConfig) (*Client, error) {
 				http:          noRedirects(config.HTTPClient),
 				now:           config.Now,
 			},
-			now: config.Now, kept: kept, refusals: refusals,
-			flights: map[subject]*exchange{},
+			now: config.Now, kept: kept, refusals: refusals, inVain: inVain,
+			flights: map[subject][]*exchange{},
 		},
 	}, nil
 }
 
 // VerifyRequest asks whether a key is good. It does not print the key.
+//
+// With Key alone, the answer may be as old as the token that the key was last
+// exchanged for: most calls are answered locally and charge nothing. MaxAge and
+// Online ask for more, and are paid for in exchanges, which are a charge each.
 type VerifyRequest struct {
 	Key         string      `json:"-"` // required: the API key as presented
 	Keyspace    string      // where the key must belong; zero: ClientConfig.Keyspace
 	Permissions Permissions // what it must allow, all of it; zero: nothing in particular
+
+	// MaxAge is how old the answer may be: the exchange that it rests on must
+	// have started no longer before this call, by our clock. If none has, one is
+	// made, which is a charge, and waited for; callers at the same time share it.
+	// When it cannot be made, the call fails, although a token may be kept. Zero:
+	// as old as the token lives; negative: a mistake of the caller.
+	MaxAge time.Duration
+
+	// Online has the issuer asked, by an exchange of this call's own: each call
+	// is a charge, so that every use is counted, and a revoked key is refused at
+	// once. Nothing remembered answers it, but for a time to wait: see
+	// VerifyAPIKey. Zero: the issuer is asked only if needed.
+	Online bool
 }
 
 // String leaves out the key.
 func (r VerifyRequest) String() string {
-	return fmt.Sprintf("{Key:%s Keyspace:%s Permissions:%v}", redacted, r.Keyspace, r.Permissions)
+	return fmt.Sprintf("{Key:%s Keyspace:%s Permissions:%v MaxAge:%v Online:%t}", redacted, r.Keyspace, r.Permissions, r.MaxAge, r.Online)
 }
 
 // GoString leaves out the key.
@@ -141,23 +162,45 @@ var (
 	errIsToken = refused("a token where an API key belongs")
 )
 
-// VerifyAPIKey exchanges the key for a token unless it holds one, and checks the
-// permissions asked against it. Its error wraps
+// VerifyAPIKey tells whether a key is good, from the token that it was exchanged
+// for, and checks the permissions asked against that token. It exchanges the key
+// if no such token is kept, or the one kept will not do for req. A kept token is
+// renewed behind the caller's back if its key is used in the last quarter of its
+// life.
+//
+// An exchange that brings a token is one charge of the key's budget, and one whose
+// answer is lost may be; nothing else is, and a call makes one at most.
+// Permissions are looked at afterwards: a call that lacks some may have been
+// charged, and what the key was given since is seen by the next exchange.
+//
+// Its error wraps
 //
 //   - ErrRefused, if the key is not good here: as a *ForbiddenError if it lacks
 //     permissions or may not be used for our audience, as a *LimitedError if
 //     its budget is used up for now;
 //   - ErrUnavailable, if the issuer could not tell, or refuses us as its client.
 //
-// A resource asked for without actions is a mistake of the caller, and an error
-// that wraps neither.
+// A resource asked for without actions, or a negative MaxAge, is a mistake of the
+// caller, and an error that wraps neither.
+//
+// No call, not even one that asks to be Online, reaches the issuer with what
+// cannot be a key, while the issuer's public keys cannot be had, within the time
+// that the issuer asked us to wait or that follows an exchange charged in vain, or
+// while 256 exchanges are under way. A plain refusal is remembered for 5 seconds,
+// and answers a call unless that is Online, or older than MaxAge.
+//
+// A caller who gives up early leaves an exchange behind whose outcome it does not
+// learn. It ends within 5 seconds, and what it brings is kept.
 func (c *Client) VerifyAPIKey(ctx context.Context, req VerifyRequest) (*Token, error) {
 	for resource, actions := range req.Permissions {
 		if len(actions) == 0 {
 			return nil, fmt.Errorf("sdk: permissions: no actions asked of %q", resource)
 		}
 	}
-	v, err := c.verify(ctx, req.Key, cmp.Or(req.Keyspace, c.keyspace))
+	if req.MaxAge < 0 {
+		return nil, fmt.Errorf("sdk: MaxAge is negative: %v", req.MaxAge)
+	}
+	v, err := c.verify(ctx, req)
 	if err != nil {
 		return nil, err
 	}
@@ -179,14 +222,15 @@ func (c *Client) Check(ctx context.Context, raw string) (*Token, error) {
 // Ready is Checker.Ready: nil once the issuer's keys are there.
 func (c *Client) Ready(ctx context.Context) error { return c.checker.Ready(ctx) }
 
-func (c *Client) verify(ctx context.Context, key, keyspace string) (*verified, error) {
-	if looksLikeToken(key) {
+func (c *Client) verify(ctx context.Context, req VerifyRequest) (*verified, error) {
+	if looksLikeToken(req.Key) {
 		return nil, errIsToken
 	}
-	if !couldBeKey(key) {
+	if !couldBeKey(req.Key) {
 		return nil, errNotAKey
 	}
-	return c.grants.get(ctx, subject{digestOf(key), keyspace}, key)
+	s := subject{digestOf(req.Key), cmp.Or(req.Keyspace, c.keyspace)}
+	return c.grants.get(ctx, s, req.Key, req.MaxAge, req.Online)
 }
 
 // looksLikeToken recognises the compact form of any JOSE object, JWS or JWE, by

@@ -31,6 +31,33 @@ func (d *desk) verify(t *testing.T) error {
 	return err
 }
 
+// fresh verifies by an exchange that starts no earlier than now, which is a
+// moment later than whatever was before.
+func (d *desk) fresh(t *testing.T) error {
+	t.Helper()
+	time.Sleep(time.Millisecond)
+	return d.noOlderThan(t, 1)
+}
+
+func (d *desk) noOlderThan(t *testing.T, age time.Duration) error {
+	t.Helper()
+	_, err := d.client.VerifyAPIKey(t.Context(), sdk.VerifyRequest{Key: d.key, MaxAge: age})
+	return err
+}
+
+func (d *desk) online(t *testing.T) error {
+	t.Helper()
+	_, err := d.client.VerifyAPIKey(t.Context(), sdk.VerifyRequest{Key: d.key, Online: true})
+	return err
+}
+
+// in verifies online that the key is of a keyspace.
+func (d *desk) in(t *testing.T, keyspace string) error {
+	t.Helper()
+	_, err := d.client.VerifyAPIKey(t.Context(), sdk.VerifyRequest{Key: d.key, Keyspace: keyspace, Online: true})
+	return err
+}
+
 func (d *desk) wantExchanges(t *testing.T, n int) {
 	t.Helper()
 	synctest.Wait()

@@ -16,10 +16,13 @@
 //
 // # What is counted
 //
-// One exchange is one charge of the key's budget. A token that is checked a
-// thousand times was charged once. A charge that brought nothing, since the
-// answer was lost or its token is not acceptable here, is repeated ever later,
-// at most once a minute in the end.
+// One exchange is one charge of the key's budget, and nothing else is. A token
+// that is checked a thousand times was charged once; so was a key that a Client
+// answers for from the token it keeps. Who needs every use counted, or an answer
+// no older than so much, says so with the call, and pays in exchanges: see
+// [VerifyRequest]. A charge that brought nothing, since the answer was lost or its
+// token is not acceptable here, is repeated ever later, at most once a minute in
+// the end.
 //
 // # Why
 //

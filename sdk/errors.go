@@ -91,7 +91,7 @@ func unavailable(cause error) *UnavailableError { return &UnavailableError{cause
 func refused(why string) error { return fmt.Errorf("%w: %s", ErrRefused, why) }
 
 // renew returns a copy of err whose waiting time counts from now, for an error
-// that is answered to several callers.
+// that is answered to several callers: none can spoil it for the others.
 func renew(err error, now time.Time) error {
 	var limited *LimitedError
 	if errors.As(err, &limited) {
@@ -103,6 +103,11 @@ func renew(err error, now time.Time) error {
 	if errors.As(err, &away) {
 		again := *away
 		again.RetryAfter = until(again.retryAt, now)
+		return &again
+	}
+	var forbidden *ForbiddenError
+	if errors.As(err, &forbidden) {
+		again := *forbidden
 		return &again
 	}
 	return err

@@ -1,0 +1,17 @@
+package sdk
+
+// Held is how much a client remembers, and how many exchanges are under way, by
+// either count.
+type Held struct{ Kept, Refused, InVain, Aloft, Flights int }
+
+// Held counts.
+func (c *Client) Held() Held {
+	g := c.grants
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	flights := 0
+	for _, of := range g.flights {
+		flights += max(1, len(of)) // a key without any should not be there
+	}
+	return Held{g.kept.Len(), g.refusals.Len(), g.inVain.Len(), g.aloft, flights}
+}
