@@ -3,12 +3,10 @@ package sdk
 import (
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -20,7 +18,8 @@ const (
 	maxPatience    = 2 * time.Second // the longest pause before an exchange is repeated
 	firstPause     = 100 * time.Millisecond
 	maxAttempts    = 3
-	defaultBackOff = time.Second // where an answer asks to wait and does not say how long
+	leastTime      = exchangeTimeout / 2 // what a repetition must have left
+	defaultBackOff = time.Second         // where an answer asks to wait and does not say how long
 )
 
 // exchanger speaks RFC 8693 with the issuer: an API key in, an access token out.
@@ -38,8 +37,9 @@ func basicAuth(id, secret string) Secret {
 	return NewSecret("Basic " + base64.StdEncoding.EncodeToString([]byte(pair)))
 }
 
-// exchange returns the token for key. It repeats only what the issuer says has
-// charged nothing: never an unknown outcome, never a cut connection.
+// exchange returns the token for key. It repeats only what has surely charged
+// nothing, since the issuer says so: never an unknown outcome, never a cut
+// connection. Nor does it begin what may be cut by its own deadline.
 func (e *exchanger) exchange(ctx context.Context, key, keyspace string) (string, error) {
 	pause := firstPause
 	for attempt := 1; ; attempt++ {
@@ -49,11 +49,17 @@ func (e *exchanger) exchange(ctx context.Context, key, keyspace string) (string,
 			return token, err
 		}
 		wait := max(pause, away.RetryAfter)
-		if attempt == maxAttempts || wait > maxPatience || !sleep(ctx, wait) {
+		if attempt == maxAttempts || wait > maxPatience || !timeFor(ctx, wait) || !sleep(ctx, wait) {
 			return "", renew(err, e.now())
 		}
 		pause *= 2
 	}
+}
+
+// timeFor reports whether ctx leaves time for an attempt after a pause.
+func timeFor(ctx context.Context, pause time.Duration) bool {
+	deadline, ok := ctx.Deadline()
+	return !ok || time.Until(deadline)-pause >= leastTime
 }
 
 func sleep(ctx context.Context, d time.Duration) bool {
@@ -94,103 +100,9 @@ func (e *exchanger) post(ctx context.Context, key, keyspace string) (string, err
 		return "", &UnavailableError{cause: fmt.Errorf("token endpoint: %w", err), charged: true}
 	}
 	if resp.StatusCode == http.StatusOK {
-		return readTokenResponse(body)
+		return readToken(string(body))
 	}
-	return "", e.refusal(resp, body)
+	return "", e.refusal(resp, readError(string(body)))
 }
 
-func readTokenResponse(body []byte) (string, error) {
-	var answer wire.TokenResponse
-	// The decoder's error may quote what it read.
-	if json.Unmarshal(body, &answer) != nil || answer.AccessToken == "" || !strings.EqualFold(answer.TokenType, "Bearer") {
-		return "", &UnavailableError{cause: errors.New("token endpoint answers 200 without a bearer token"), charged: true}
-	}
-	return answer.AccessToken, nil
-}
-
-var (
-	errKeyRefused     = refused("API key not accepted")
-	errNothingCharged = errors.New("token endpoint: nothing was charged")
-)
-
-// refusal turns an answer other than 200 into an error. What the issuer says of
-// us, its client, is never taken for a word about the key.
-func (e *exchanger) refusal(resp *http.Response, body []byte) error {
-	var answer wire.ErrorResponse
-	_ = json.Unmarshal(body, &answer) // no JSON: the status alone speaks
-	wait, told := retryAfter(resp.Header, answer, e.now())
-	switch resp.StatusCode {
-	case http.StatusBadRequest:
-		switch answer.Error {
-		case wire.ErrInvalidRequest:
-			return errKeyRefused
-		case wire.ErrInvalidTarget, wire.ErrInvalidScope:
-			return &ForbiddenError{Audience: e.audience}
-		}
-	case http.StatusTooManyRequests:
-		if answer.Error == wire.ErrInvalidRequest && (answer.Reason == ReasonSpent || answer.Reason == ReasonRateLimited) {
-			limited := &LimitedError{Reason: answer.Reason}
-			if told {
-				limited.RetryAfter, limited.RetryAt = wait, e.now().Add(wait)
-			}
-			return limited
-		}
-		return e.later(errors.New("token endpoint: too many attempts"), wait, told)
-	case http.StatusServiceUnavailable:
-		if answer.Reason == wire.ReasonUnavailable {
-			return e.later(errNothingCharged, wait, told)
-		}
-		away := &UnavailableError{cause: errors.New("token endpoint: outcome unknown"), charged: true}
-		if told {
-			away.RetryAfter, away.retryAt = wait, e.now().Add(wait)
-		}
-		return away
-	}
-	if clientAtFault(resp.StatusCode, answer.Error) {
-		return e.later(fmt.Errorf("the issuer refuses this client (%s): check ClientID, ClientSecret and its rights", errorCode(answer.Error)), 0, false)
-	}
-	return &UnavailableError{cause: fmt.Errorf("token endpoint answers %d", resp.StatusCode), charged: resp.StatusCode >= 500}
-}
-
-// later is an ErrUnavailable that says when to come back, and has charged nothing.
-func (e *exchanger) later(cause error, wait time.Duration, told bool) error {
-	if !told {
-		wait = defaultBackOff
-	}
-	return &UnavailableError{cause: cause, RetryAfter: wait, retryAt: e.now().Add(wait)}
-}
-
-func clientAtFault(status int, code string) bool {
-	switch code {
-	case wire.ErrInvalidClient, wire.ErrUnauthorizedClient, wire.ErrUnsupportedGrantType:
-		return true
-	}
-	return status == http.StatusUnauthorized || status == http.StatusForbidden
-}
-
-// errorCode lets through only what could be an error code.
-func errorCode(code string) string {
-	for _, c := range code {
-		if c != '_' && (c < 'a' || c > 'z') {
-			return "no error code"
-		}
-	}
-	return code
-}
-
-// retryAfter prefers our own milliseconds to the header's seconds or date
-// (RFC 9110 §10.2.3).
-func retryAfter(h http.Header, answer wire.ErrorResponse, now time.Time) (wait time.Duration, told bool) {
-	const longest = 400 * 24 * time.Hour
-	header := h.Get("Retry-After")
-	if answer.RetryAfterMS > 0 {
-		return time.Duration(min(answer.RetryAfterMS, longest.Milliseconds())) * time.Millisecond, true
-	}
-	if n, err := strconv.ParseUint(header, 10, 31); err == nil {
-		return min(time.Duration(n)*time.Second, longest), true
-	}
-	if at, err := http.ParseTime(header); err == nil {
-		return min(max(0, at.Sub(now)), longest), true
-	}
-	return 0, false
-}
+var errNothingCharged = errors.New("token endpoint: nothing was charged")
