@@ -2,9 +2,12 @@ package sdk
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -38,8 +41,8 @@ func basicAuth(id, secret string) Secret {
 }
 
 // exchange returns the token for key. It repeats only what has surely charged
-// nothing, since the issuer says so: never an unknown outcome, never a cut
-// connection. Nor does it begin what may be cut by its own deadline.
+// nothing, since the issuer says so or was not reached: never an unknown outcome,
+// never a cut connection. Nor does it begin what may be cut by its own deadline.
 func (e *exchanger) exchange(ctx context.Context, key, keyspace string) (string, error) {
 	pause := firstPause
 	for attempt := 1; ; attempt++ {
@@ -92,12 +95,12 @@ func (e *exchanger) post(ctx context.Context, key, keyspace string) (string, err
 	req.Header.Set("Authorization", e.authorization.reveal())
 	resp, err := e.http.Do(req)
 	if err != nil {
-		return "", &UnavailableError{cause: err, charged: true}
+		return "", e.noAnswer(err, key)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, err := readAtMost(resp.Body, maxAnswer)
 	if err != nil {
-		return "", &UnavailableError{cause: fmt.Errorf("token endpoint: %w", err), charged: true}
+		return "", &UnavailableError{cause: fmt.Errorf("token endpoint: %w", e.plain(err, key)), charged: true}
 	}
 	if resp.StatusCode == http.StatusOK {
 		return readToken(string(body))
@@ -106,3 +109,53 @@ func (e *exchanger) post(ctx context.Context, key, keyspace string) (string, err
 }
 
 var errNothingCharged = errors.New("token endpoint: nothing was charged")
+
+// noAnswer tells a request that never left us from one whose outcome is unknown.
+func (e *exchanger) noAnswer(err error, key string) error {
+	var (
+		op          *net.OpError
+		certificate *tls.CertificateVerificationError
+	)
+	cause := e.plain(err, key)
+	switch {
+	case errors.As(err, &op) && (op.Op == "dial" || op.Op == "proxyconnect"):
+		return &UnavailableError{cause: fmt.Errorf("%w: %w", errNothingCharged, cause), retryAt: e.now().Add(defaultBackOff)}
+	case errors.As(err, &certificate), errors.Is(err, http.ErrSchemeMismatch):
+		return e.later(cause, 0, false) // and trying again would not help
+	}
+	return &UnavailableError{cause: cause, charged: true}
+}
+
+// plain is why there is no answer, in words that hold no secret. An error of net/http
+// may quote what came in, up to whole lines, and with it a key or a token. Of an
+// error that might, only its type is told; and none is kept that is not our own or
+// net's, since it could hold anything.
+func (e *exchanger) plain(err error, key string) error {
+	var (
+		op          *net.OpError
+		certificate *tls.CertificateVerificationError
+		slow        net.Error
+	)
+	switch {
+	case errors.As(err, &op):
+		return op
+	case errors.As(err, &certificate):
+		return certificate
+	case errors.As(err, &slow) && slow.Timeout():
+		return context.DeadlineExceeded
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return io.ErrUnexpectedEOF
+	}
+	var request *url.Error // whose URL is known, and whose text is that of the error in it
+	if errors.As(err, &request) {
+		err = request.Err
+	}
+	text := strings.ReplaceAll(err.Error(), `\`, "") // it may be quoted
+	_, credentials, _ := strings.Cut(e.authorization.reveal(), " ")
+	for _, secret := range []string{key, url.QueryEscape(key), credentials, "eyJ"} {
+		if strings.Contains(text, strings.ReplaceAll(secret, `\`, "")) {
+			return fmt.Errorf("no answer that can be read (%T)", err)
+		}
+	}
+	return errors.New(text)
+}
