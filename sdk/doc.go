@@ -14,6 +14,16 @@
 //
 // No error, and nothing that prints, holds a token, a key or a secret.
 //
+// # What is asked of the issuer
+//
+// The public keys, when the first token needs them and again before their max-age
+// is over, only while good tokens come in; once a second at most, whatever is
+// forged. The status of a token's key (Token Status List), if it has one: a
+// token of a key that was revoked or suspended is refused at the latest one ttl
+// after the change, some seconds. Both at the configured issuer alone: a token
+// sends us nowhere. If the issuer is away, known keys are relied upon for MaxStale,
+// and statuses for their ttl; CheckerConfig says how to choose otherwise.
+//
 // # What is counted
 //
 // One exchange is one charge of the key's budget, and nothing else is. A token

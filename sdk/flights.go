@@ -144,9 +144,10 @@ func (g *grants) land(s subject, flight *exchange) {
 
 // accept checks what the issuer gave us as if a stranger had. A token that does
 // not pass says nothing about the key: the issuer, or our configuration, is odd.
-// Size and claims may be due to the key's own metadata, all else is not.
+// Size and claims may be due to the key's own metadata, all else is not. Its
+// status is not looked up: the exchange has just seen the key itself.
 func (g *grants) accept(ctx context.Context, raw, keyspace string) (*verified, error) {
-	v, err := g.checker.check(ctx, raw)
+	v, _, err := g.checker.known(ctx, raw)
 	switch {
 	case errors.Is(err, ErrUnavailable):
 		return nil, &UnavailableError{cause: err, charged: true}

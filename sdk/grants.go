@@ -99,11 +99,27 @@ func (g *grants) get(ctx context.Context, s subject, key string, maxAge time.Dur
 	if held == nil || !want.metBy(held.started, now) {
 		return g.exchanged(ctx, s, key, want)
 	}
+	switch err := g.checker.statuses.check(ctx, held.verified, now); {
+	case errors.Is(err, ErrRefused): // the key's own state is for the issuer to tell
+		g.drop(s, held)
+		return g.exchanged(ctx, s, key, want)
+	case err != nil:
+		return nil, err
+	}
 	g.checker.keys.keepFresh(now)
 	if held.due(now) {
 		g.refreshAhead(ctx, s, key, held, now)
 	}
 	return held.verified, nil
+}
+
+// drop forgets a grant whose token was called back.
+func (g *grants) drop(s subject, held *grant) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if current, ok := g.kept.Peek(s); ok && current == held {
+		g.kept.Remove(s)
+	}
 }
 
 // held returns the grant of s if it is still good, by the same rules as a token

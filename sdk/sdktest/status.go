@@ -42,6 +42,16 @@ func (i *Issuer) Suspend(keyOrToken string) { i.setStatus(keyOrToken, wire.Statu
 // Restore sets the status of a key, or of a token, to valid.
 func (i *Issuer) Restore(keyOrToken string) { i.setStatus(keyOrToken, wire.StatusValid) }
 
+// Void calls back the tokens that a key was exchanged for so far. Its next ones have
+// another entry in the list.
+func (i *Issuer) Void(key string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.status.values[i.indexOfKey(key)] = wire.StatusInvalid
+	i.status.version++
+	delete(i.status.ofKey, key)
+}
+
 // StatusFetches is how often the status list was asked for, while down included.
 func (i *Issuer) StatusFetches() int {
 	i.mu.Lock()
