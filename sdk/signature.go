@@ -67,8 +67,21 @@ func verifyES256(key *ecdsa.PublicKey, signed, signature []byte) bool {
 		return false
 	}
 	digest := sha256.Sum256(signed)
-	r, s := new(big.Int).SetBytes(signature[:32]), new(big.Int).SetBytes(signature[32:])
-	return ecdsa.Verify(key, digest[:], r, s)
+	var room [2 + 2*35]byte
+	der := appendInteger(room[:2], signature[:32])
+	der = appendInteger(der, signature[32:])
+	der[0], der[1] = 0x30, byte(len(der)-2)
+	return ecdsa.VerifyASN1(key, digest[:], der)
+}
+
+// appendInteger appends the unsigned big-endian n as ASN.1 writes an INTEGER: in
+// the fewest bytes that leave the sign bit clear.
+func appendInteger(der, n []byte) []byte {
+	n = bytes.TrimLeft(n, "\x00")
+	if len(n) == 0 || n[0] >= 0x80 {
+		return append(append(der, 0x02, byte(len(n)+1), 0), n...)
+	}
+	return append(append(der, 0x02, byte(len(n))), n...)
 }
 
 // halfOrder is half the order of P-256, rounded down, in 32 bytes.
