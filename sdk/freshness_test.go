@@ -86,3 +86,106 @@ func TestAnETagIsSentBackAndNotModifiedKeepsTheSet(t *testing.T) {
 		}
 	})
 }
+
+func TestAnETagThatTheIssuerChokesOnIsNotSentAgain(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, iss *sdktest.Issuer, w *wire, checker *sdk.Checker) {
+		w.set(func(r *http.Request) (*http.Response, error) {
+			if r.Header.Get("If-None-Match") != "" {
+				return says(431, "")(r)
+			}
+			return says(200, string(iss.KeySet()), "ETag", `"v1"`, "Cache-Control", "max-age=300")(r)
+		})
+		for range 30 {
+			wantAccepted(t, check(t, checker, iss.Token(billing)))
+			time.Sleep(4 * time.Minute)
+		}
+	})
+}
+
+func TestNotModifiedKeepsTheSetWhateverItsETag(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, iss *sdktest.Issuer, w *wire, checker *sdk.Checker) {
+		w.set(says(200, string(iss.KeySet()), "ETag", `"v1"`))
+		wantAccepted(t, check(t, checker, iss.Token(billing)))
+		w.set(says(304, "", "ETag", `W/"v2"`))
+		for range 30 {
+			time.Sleep(4 * time.Minute)
+			wantAccepted(t, check(t, checker, iss.Token(billing)))
+		}
+		synctest.Wait()
+		if got := w.header(w.count() - 1).Get("If-None-Match"); got != `"v1"` {
+			t.Fatalf("asked for %s, which we never had", got)
+		}
+	})
+}
+
+const year = 365 * 24 * time.Hour
+
+func TestAKeyWithdrawnWhileTheClockWasAheadIsNotKeptUntilItIsThereAgain(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, iss *sdktest.Issuer, _ *wire, checker *sdk.Checker) {
+		old := iss.Token(billing)
+		iss.Rotate(sdk.EdDSA)
+		fresh := iss.Token(billing)
+		iss.Advance(year)
+		wantAccepted(t, checker.Ready(t.Context()))
+		iss.Advance(-year)
+		iss.Withdraw()
+		wantAccepted(t, check(t, checker, fresh)) // at once, and has the set refreshed
+		time.Sleep(time.Second)
+		synctest.Wait()
+		wantRefused(t, check(t, checker, old))
+		wantAccepted(t, check(t, checker, fresh))
+	})
+}
+
+func TestAClockThatIsSetBackDoesNotMakeTheSetLiveLonger(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, iss *sdktest.Issuer, w *wire, checker *sdk.Checker) {
+		iss.Advance(year)
+		wantAccepted(t, checker.Ready(t.Context()))
+		w.set(cut)
+		iss.Advance(-year)
+		wantAccepted(t, check(t, checker, iss.Token(billing)))
+		time.Sleep(time.Second) // a fetch later the clock is found out
+		synctest.Wait()
+		fetches, end := w.count(), time.Now().Add(time.Hour+5*time.Minute)
+		for range 60 {
+			wantAccepted(t, check(t, checker, iss.Token(billing)))
+			time.Sleep(time.Second)
+		}
+		if n := w.count() - fetches; n > 6 {
+			t.Fatalf("%d fetches in a minute", n)
+		}
+		time.Sleep(time.Until(end))
+		wantUnavailable(t, check(t, checker, iss.Token(billing)))
+	})
+}
+
+func TestAClockThatJumpsToAndFroLosesNoKey(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, iss *sdktest.Issuer, w *wire, checker *sdk.Checker) {
+		wantAccepted(t, check(t, checker, iss.Token(billing)))
+		for range 3 {
+			iss.Advance(year)
+			wantAccepted(t, check(t, checker, iss.Token(billing)))
+			w.set(cut)
+			iss.Advance(year)
+			wantUnavailable(t, check(t, checker, iss.Token(billing)))
+			iss.Advance(-year)
+			wantAccepted(t, check(t, checker, iss.Token(billing)))
+			iss.Advance(-year)
+			wantAccepted(t, check(t, checker, iss.Token(billing)))
+			w.set(served(iss))
+			time.Sleep(11 * time.Second)
+		}
+	})
+}
+
+func TestAClockThatIsSetBackALittleCausesNoFetch(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, iss *sdktest.Issuer, w *wire, checker *sdk.Checker) {
+		wantAccepted(t, check(t, checker, iss.Token(billing)))
+		iss.Advance(-20 * time.Second)
+		wantAccepted(t, check(t, checker, iss.Token(billing)))
+		synctest.Wait()
+		if n := w.count(); n != 1 {
+			t.Fatalf("%d fetches", n)
+		}
+	})
+}

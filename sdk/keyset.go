@@ -19,6 +19,10 @@ const (
 
 	// refreshRetry is the pause after a failed refresh while the old set is good.
 	refreshRetry = 10 * time.Second
+
+	// clockStep is how far the clock must have been set back to be noticed: longer
+	// than any check takes, which reads it once, at the beginning.
+	clockStep = time.Minute
 )
 
 var (
@@ -46,11 +50,31 @@ type keySet struct {
 	started time.Time // when the last one started
 }
 
-// setState is what we know of the last good set.
+// setState is what we know of the last good set. Times are by now.
 type setState struct {
 	etag      string
-	refreshAt time.Time // due for a refresh, by now
-	deadAt    time.Time // too stale to be used, by now
+	life      time.Duration // how long it may be used without a refresh
+	since     time.Time     // an earlier time means that the clock was set back
+	refreshAt time.Time     // due for a refresh
+	deadAt    time.Time     // too stale to be used
+}
+
+// due reports whether to ask the issuer again. When the clock was set back, the set
+// may be older than it seems.
+func (st *setState) due(now time.Time) bool {
+	return !now.Before(st.refreshAt) || now.Before(st.since)
+}
+
+// unrefreshed is st after a refresh that failed, maybe because the ETag is what
+// the issuer chokes on. No clock, however it is set, makes the set live longer.
+func (st *setState) unrefreshed(now time.Time) *setState {
+	later := *st
+	later.etag = ""
+	later.since, later.refreshAt = now.Add(-clockStep), now.Add(refreshRetry)
+	if latest := now.Add(st.life); latest.Before(st.deadAt) {
+		later.deadAt = latest
+	}
+	return &later
 }
 
 // fetch is one request for the key set, shared by all who wait for it.
@@ -77,11 +101,11 @@ func (s *keySet) alive(now time.Time) bool {
 // keepFresh has the set refreshed in the background once it is due. Only what was
 // good in the end calls it: no garbage reaches the network.
 func (s *keySet) keepFresh(now time.Time) {
-	if st := s.state.Load(); now.Before(st.refreshAt) || !s.mu.TryLock() {
+	if !s.state.Load().due(now) || !s.mu.TryLock() {
 		return
 	}
 	defer s.mu.Unlock()
-	if st := s.state.Load(); !now.Before(st.refreshAt) {
+	if s.state.Load().due(now) {
 		s.takeOff()
 	}
 }
@@ -184,28 +208,28 @@ func (s *keySet) fly(f *fetch, pause time.Duration) {
 // refresh replaces the set by what the issuer publishes now, or keeps the old one
 // and says why. Only one runs at a time.
 func (s *keySet) refresh(ctx context.Context) error {
-	old := s.state.Load()
 	etag := ""
-	if old != nil {
-		etag = old.etag
+	if st := s.state.Load(); st != nil {
+		etag = st.etag
 	}
 	got, err := fetchKeySet(ctx, s.http, s.url, etag)
 	now := s.now()
 	if err != nil {
-		if old != nil {
-			later := *old
-			later.refreshAt = now.Add(refreshRetry)
-			s.state.Store(&later)
+		if st := s.state.Load(); st != nil {
+			s.state.Store(st.unrefreshed(now))
 		}
 		return err
 	}
 	if got.keys != nil {
 		s.replace(got.keys)
 	}
+	life := got.maxAge + s.maxStale
 	s.state.Store(&setState{
 		etag:      got.etag,
+		life:      life,
+		since:     now.Add(-clockStep),
 		refreshAt: now.Add(got.maxAge * 4 / 5),
-		deadAt:    now.Add(got.maxAge + s.maxStale),
+		deadAt:    now.Add(life),
 	})
 	return nil
 }
