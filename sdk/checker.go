@@ -27,6 +27,14 @@ type CheckerConfig struct {
 	// negative: not at all.
 	MaxStale time.Duration
 
+	// KeySetFile is where a copy of the keys is kept on disk, so that tokens can be
+	// checked after a restart although the issuer cannot be reached: for as long as
+	// without the restart. Processes may share it, issuers may not. It is written
+	// with mode 0600, and not believed if others than we and root may write it. Zero:
+	// none.
+	KeySetFile        string
+	OnKeySetFileError func(error) // told why the file is not read or written, which fails no check; zero: nobody is
+
 	// MaxStatusAge is how old a status list may be that is relied on, at most 24 h,
 	// while a newer one cannot be had. Zero: as old as its ttl, some seconds.
 	MaxStatusAge time.Duration
@@ -119,7 +127,7 @@ func NewChecker(config CheckerConfig) (*Checker, error) {
 	if err != nil {
 		return nil, err
 	}
-	keys, err := newKeySet(config.JWKSURL, noRedirects(config.HTTPClient), config.Now, config.MaxStale)
+	keys, err := newKeySet(config)
 	if err != nil {
 		return nil, err
 	}

@@ -15,3 +15,16 @@ func (c *Client) Held() Held {
 	}
 	return Held{g.kept.Len(), g.refusals.Len(), g.inVain.Len(), g.aloft, flights}
 }
+
+// Disk is how a Checker reads and writes its key set file.
+type Disk struct {
+	Read  func(path string) ([]byte, error)
+	Write func(path string, text []byte) error
+}
+
+// OnDisk puts what wrap makes of it in place of c's disk, before c is used.
+func OnDisk(c *Checker, wrap func(real Disk) Disk) {
+	f := c.keys.file
+	disk := wrap(Disk{f.read, f.write})
+	f.read, f.write = disk.Read, disk.Write
+}

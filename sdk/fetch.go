@@ -15,6 +15,7 @@ import (
 // fetched is the answer to a request for the key set.
 type fetched struct {
 	keys   map[string]*publicKey // nil: not modified
+	body   []byte                // what the keys were read from
 	etag   string
 	maxAge time.Duration // clamped
 }
@@ -50,11 +51,10 @@ func fetchKeySet(ctx context.Context, client *http.Client, where, etag string) (
 	if resp.StatusCode != http.StatusOK {
 		return fetched{}, fmt.Errorf("%s answers %d", where, resp.StatusCode)
 	}
-	body, err := readAtMost(resp.Body, maxKeySet)
-	if err != nil {
+	if got.body, err = readAtMost(resp.Body, maxKeySet); err != nil {
 		return fetched{}, fmt.Errorf("%s: %w", where, err)
 	}
-	if got.keys, err = readKeySet(body); err != nil {
+	if got.keys, err = readKeySet(got.body); err != nil {
 		return fetched{}, fmt.Errorf("%s: %w", where, err)
 	}
 	return got, nil

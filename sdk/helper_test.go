@@ -131,6 +131,9 @@ func says(status int, body string, header ...string) func(*http.Request) (*http.
 	}
 }
 
+// handler answers a request in place of a network.
+type handler = func(*http.Request) (*http.Response, error)
+
 func hangs(r *http.Request) (*http.Response, error) {
 	<-r.Context().Done()
 	return nil, r.Context().Err()

@@ -3,6 +3,7 @@ package sdk
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -42,12 +43,16 @@ type keySet struct {
 	maxStale time.Duration
 
 	keys  *lru.Cache[string, *publicKey] // by kid: exactly those of the last good set
-	state atomic.Pointer[setState]       // nil: none fetched yet
+	state atomic.Pointer[setState]       // nil: none yet
+
+	file     *keyFile      // nil: none
+	restore  sync.Once     // of what the file holds
+	restored chan struct{} // closed after that; nil without a file
 
 	waiting atomic.Int64
-	mu      sync.Mutex
-	flight  *fetch    // the one under way or about to start
-	started time.Time // when the last one started
+	mu      sync.Mutex // whoever changes keys and state holds it
+	flight  *fetch     // the one under way or about to start
+	started time.Time  // when the last one started
 }
 
 // setState is what we know of the last good set. Times are by now.
@@ -84,12 +89,23 @@ type fetch struct {
 	err   error // readable after done
 }
 
-func newKeySet(url string, client *http.Client, now func() time.Time, maxStale time.Duration) (*keySet, error) {
+func newKeySet(config CheckerConfig) (*keySet, error) {
 	keys, err := lru.New[string, *publicKey](maxKeys)
 	if err != nil {
 		return nil, err
 	}
-	return &keySet{url: url, http: client, now: now, maxStale: maxStale, keys: keys}, nil
+	s := &keySet{
+		url:      config.JWKSURL,
+		http:     noRedirects(config.HTTPClient),
+		now:      config.Now,
+		maxStale: config.MaxStale,
+		keys:     keys,
+	}
+	if config.KeySetFile != "" {
+		s.file = newKeyFile(config.KeySetFile, config.JWKSURL, config.OnKeySetFileError)
+		s.restored = make(chan struct{})
+	}
+	return s, nil
 }
 
 // alive reports whether there is a set that is not too stale.
@@ -115,16 +131,23 @@ func (s *keySet) holds(key *publicKey, now time.Time) bool {
 	return !key.withdrawn.Load() && s.alive(now)
 }
 
+// known returns the key named kid if it is here to be used, nil if not.
+func (s *keySet) known(kid string) *publicKey {
+	if !s.alive(s.now()) {
+		return nil
+	}
+	key, _ := s.keys.Get(kid)
+	return key
+}
+
 // find returns the key named kid. It fails with errUnknownKey, or with
 // ErrUnavailable if the set could not be had.
 func (s *keySet) find(ctx context.Context, kid string) (*publicKey, error) {
+	if key := s.known(kid); key != nil {
+		return key, nil
+	}
 	for {
-		if s.alive(s.now()) {
-			if key, ok := s.keys.Get(kid); ok {
-				return key, nil
-			}
-		}
-		late, err := s.wait(ctx)
+		late, err := s.wait(ctx, func() bool { return s.known(kid) != nil })
 		if err != nil {
 			return nil, err
 		}
@@ -143,14 +166,15 @@ func (s *keySet) ready(ctx context.Context) error {
 		s.keepFresh(now)
 		return nil
 	}
-	_, err := s.wait(ctx)
+	_, err := s.wait(ctx, func() bool { return s.alive(s.now()) })
 	return err
 }
 
 // wait waits for the fetch under way, or for the next, and says whether the caller
 // came late: after the request went out, whose answer may be older than its
-// question. Giving up does not stop the fetch: others may wait for it.
-func (s *keySet) wait(ctx context.Context) (late bool, err error) {
+// question. The file may bring enough before that, or in spite of a failure.
+// Giving up does not stop the fetch: others may wait for it.
+func (s *keySet) wait(ctx context.Context, enough func() bool) (late bool, err error) {
 	defer s.waiting.Add(-1)
 	if s.waiting.Add(1) > maxWaiting {
 		return false, &UnavailableError{cause: errCrowded, RetryAfter: fetchPause}
@@ -159,22 +183,31 @@ func (s *keySet) wait(ctx context.Context) (late bool, err error) {
 	f := s.takeOff()
 	late = f.begun
 	s.mu.Unlock()
-	select {
-	case <-f.done:
-		if f.err != nil {
-			return late, &UnavailableError{cause: f.err, RetryAfter: fetchPause}
+	for restored := s.restored; ; restored = nil {
+		select {
+		case <-restored:
+			if enough() {
+				return late, nil
+			}
+		case <-f.done:
+			if f.err != nil && !enough() {
+				return late, &UnavailableError{cause: f.err, RetryAfter: fetchPause}
+			}
+			return late, nil
+		case <-ctx.Done():
+			return late, unavailable(ctx.Err())
 		}
-		return late, nil
-	case <-ctx.Done():
-		return late, unavailable(ctx.Err())
 	}
 }
 
-// takeOff returns the fetch under way, or starts one as soon as the pace allows.
-// The caller holds mu.
+// takeOff returns the fetch under way, or starts one as soon as the pace allows;
+// the first time, with the file for a competitor. The caller holds mu.
 func (s *keySet) takeOff() *fetch {
 	if s.flight != nil {
 		return s.flight
+	}
+	if s.file != nil {
+		s.restore.Do(func() { go s.readFile() })
 	}
 	f := &fetch{done: make(chan struct{})}
 	s.flight = f
@@ -198,6 +231,12 @@ func (s *keySet) fly(f *fetch, pause time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), fetchTimeout)
 	defer cancel()
 	f.err = s.refresh(ctx)
+	if f.err != nil && s.restored != nil && s.state.Load() == nil {
+		select { // the file may still save us, if it is only slow
+		case <-s.restored:
+		case <-ctx.Done():
+		}
+	}
 
 	s.mu.Lock()
 	s.flight = nil
@@ -214,6 +253,8 @@ func (s *keySet) refresh(ctx context.Context) error {
 	}
 	got, err := fetchKeySet(ctx, s.http, s.url, etag)
 	now := s.now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if err != nil {
 		if st := s.state.Load(); st != nil {
 			s.state.Store(st.unrefreshed(now))
@@ -223,15 +264,39 @@ func (s *keySet) refresh(ctx context.Context) error {
 	if got.keys != nil {
 		s.replace(got.keys)
 	}
-	life := got.maxAge + s.maxStale
-	s.state.Store(&setState{
-		etag:      got.etag,
-		life:      life,
-		since:     now.Add(-clockStep),
-		refreshAt: now.Add(got.maxAge * 4 / 5),
-		deadAt:    now.Add(life),
-	})
+	s.state.Store(s.stateAt(now, got.maxAge, got.etag))
+	if s.file != nil {
+		s.file.save(storedSet{got.body, now, got.maxAge})
+	}
 	return nil
+}
+
+// readFile takes over what the file holds, unless the issuer was faster.
+func (s *keySet) readFile() {
+	set, keys, err := s.file.load(s.now, s.maxStale)
+	if err == nil {
+		s.mu.Lock()
+		if s.state.Load() == nil {
+			s.replace(keys)
+			s.state.Store(s.stateAt(set.fetched, set.maxAge, ""))
+		}
+		s.mu.Unlock()
+	}
+	close(s.restored)
+	if !errors.Is(err, fs.ErrNotExist) {
+		s.file.complain("reading", err)
+	}
+}
+
+func (s *keySet) stateAt(fetched time.Time, maxAge time.Duration, etag string) *setState {
+	life := maxAge + s.maxStale
+	return &setState{
+		etag:      etag,
+		life:      life,
+		since:     fetched.Add(-clockStep),
+		refreshAt: fetched.Add(maxAge * 4 / 5),
+		deadAt:    fetched.Add(life),
+	}
 }
 
 // replace keeps the identity of a key that is still published, so that what was
