@@ -34,6 +34,15 @@ func Example_readme() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	raw := iss.Token("https://orders.example.com", "projects:read")
+	checker, err := sdk.NewChecker(sdk.CheckerConfig{Issuer: issuer, Audience: "https://orders.example.com"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	token, err = checker.Check(ctx, raw)
+	if err != nil {
+		log.Fatal(err)
+	}
 	request := httptest.NewRequest(http.MethodGet, "/projects", nil)
 	request.Header.Set("X-API-Key", key)
 	answer := httptest.NewRecorder()
