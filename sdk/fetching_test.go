@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -123,6 +124,18 @@ func TestAFetchThatHangsEndsAfterThreeSecondsAndTheNextCallerIsServed(t *testing
 		if took := time.Since(began); took > 4*time.Second {
 			t.Fatalf("took %v", took)
 		}
+	})
+}
+
+func TestAFetchWhoseGoroutineIsEndedLandsAllTheSame(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, iss *sdktest.Issuer, w *wire, checker *sdk.Checker) {
+		w.set(func(*http.Request) (*http.Response, error) {
+			runtime.Goexit() // as t.FailNow in somebody's transport does
+			return nil, nil
+		})
+		wantUnavailable(t, check(t, checker, iss.Token(billing)))
+		w.set(served(iss))
+		wantAccepted(t, check(t, checker, iss.Token(billing)))
 	})
 }
 

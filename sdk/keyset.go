@@ -29,6 +29,7 @@ const (
 var (
 	errUnknownKey = refused("signed by an unknown key")
 	errCrowded    = errors.New("too many callers wait for the key set")
+	errNoOutcome  = errors.New("the fetch of the key set ended without an outcome")
 )
 
 // keySet holds the issuer's public keys. Known keys answer at once; a set that is
@@ -220,8 +221,15 @@ func (s *keySet) takeOff() *fetch {
 }
 
 // fly has a context of its own, so that no caller's impatience ends it, and ends
-// within fetchPause + fetchTimeout.
+// within fetchPause + fetchTimeout. It lands even if the goroutine is ended.
 func (s *keySet) fly(f *fetch, pause time.Duration) {
+	f.err = errNoOutcome
+	defer func() {
+		s.mu.Lock()
+		s.flight = nil
+		s.mu.Unlock()
+		close(f.done)
+	}()
 	if pause > 0 {
 		time.Sleep(pause)
 	}
@@ -237,11 +245,6 @@ func (s *keySet) fly(f *fetch, pause time.Duration) {
 		case <-ctx.Done():
 		}
 	}
-
-	s.mu.Lock()
-	s.flight = nil
-	s.mu.Unlock()
-	close(f.done)
 }
 
 // refresh replaces the set by what the issuer publishes now, or keeps the old one
