@@ -181,6 +181,10 @@ func (s *keySet) wait(ctx context.Context, enough func() bool) (late bool, err e
 		return false, &UnavailableError{cause: errCrowded, RetryAfter: fetchPause}
 	}
 	s.mu.Lock()
+	if enough() { // a fetch has ended since the caller looked
+		s.mu.Unlock()
+		return false, nil
+	}
 	f := s.takeOff()
 	late = f.begun
 	s.mu.Unlock()
