@@ -216,11 +216,8 @@ func (c *Checker) verify(ctx context.Context, raw string, now time.Time) (*verif
 	if err != nil {
 		return nil, err
 	}
-	if key.alg != token.header.alg {
-		return nil, errAlg
-	}
-	if !key.verify(token.signed, token.signature) {
-		return nil, errSignature
+	if err := key.signed(token); err != nil {
+		return nil, err
 	}
 	return newVerified(said, key, c.statuses.source(said.statusURI)), nil
 }

@@ -46,6 +46,17 @@ func (k *publicKey) equal(other *publicKey) bool {
 	return ok && k.kid == other.kid && k.alg == other.alg && key.Equal(other.key)
 }
 
+// signed fails unless k signed token, by its own algorithm.
+func (k *publicKey) signed(token compact) error {
+	if k.alg != token.header.alg {
+		return errAlg
+	}
+	if !k.verify(token.signed, token.signature) {
+		return errSignature
+	}
+	return nil
+}
+
 // verify checks signature over signed, the very bytes of the token.
 func (k *publicKey) verify(signed, signature []byte) bool {
 	switch key := k.key.(type) {

@@ -249,8 +249,8 @@ func (s *statuses) verify(ctx context.Context, raw, uri string) (*statusList, er
 	if err != nil {
 		return nil, err
 	}
-	if key.alg != token.header.alg || !key.verify(token.signed, token.signature) {
-		return nil, errSignature
+	if err := key.signed(token); err != nil {
+		return nil, err
 	}
 	list, err := readStatusList(token.payload, s.issuer, uri)
 	if err != nil {
