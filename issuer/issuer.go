@@ -64,7 +64,8 @@ type Grant struct {
 	Metadata    json.RawMessage // a JSON object, or nil
 	Lifetime    time.Duration   // zero, or longer than the issuer's: the issuer's
 	NotAfter    time.Time       // the token does not outlive it; zero: no bound
-	IssuedAt    time.Time
+	IssuedAt    time.Time       // by the database's clock: it tells which key signs
+	Algorithm   string          // that its checkers can read; empty: the keyring's default
 }
 
 // Token is a signed grant.
@@ -76,9 +77,9 @@ type Token struct {
 	ExpiresIn time.Duration // whole seconds, > 0
 }
 
-// Ready returns ErrNoSigningKey if Issue would.
-func (i *Issuer) Ready() error {
-	_, err := i.keys.active()
+// Ready returns ErrNoSigningKey if Issue would, for this algorithm.
+func (i *Issuer) Ready(algorithm string) error {
+	_, err := i.keys.active(algorithm, i.keys.now())
 	return err
 }
 
@@ -86,7 +87,7 @@ func (i *Issuer) Ready() error {
 // for the shortest of g's and the issuer's lifetime, but never past g.NotAfter,
 // to the second. It fails with ErrNoSigningKey.
 func (i *Issuer) Issue(g Grant) (Token, error) {
-	key, err := i.keys.active()
+	key, err := i.keys.active(g.Algorithm, g.IssuedAt)
 	if err != nil {
 		return Token{}, err
 	}
@@ -113,8 +114,12 @@ func (i *Issuer) Issue(g Grant) (Token, error) {
 	if err != nil {
 		return Token{}, fmt.Errorf("encoding claims: %w", err)
 	}
+	value, err := key.sign(key.header, payload)
+	if err != nil {
+		return Token{}, err
+	}
 	return Token{
-		Value:     key.sign(payload),
+		Value:     value,
 		ID:        claims.ID,
 		KID:       key.kid,
 		Scope:     claims.Scope,

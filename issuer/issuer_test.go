@@ -222,7 +222,7 @@ func TestKeyring(t *testing.T) {
 				t.Errorf("%s and %s", first, b)
 			}
 		}
-		if keys, err := store.SigningKeys(t.Context()); err != nil || len(keys) != 1 {
+		if keys, _, err := store.SigningKeys(t.Context()); err != nil || len(keys) != 2 { // one signs, one waits
 			t.Errorf("%d keys, %v", len(keys), err)
 		}
 	})
@@ -252,12 +252,14 @@ func TestKeyring(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		keyA, _ := a.SigningKeys(t.Context())
-		keyB, _ := b.SigningKeys(t.Context())
+		keyA, _, _ := a.SigningKeys(t.Context())
+		keyB, _, _ := b.SigningKeys(t.Context())
 		moved := keyA[0]
 		moved.Sealed = keyB[0].Sealed
 		c := newStore(t)
-		if _, err := c.AddFirstSigningKey(t.Context(), moved); err != nil {
+		if err := c.ChangeSigningKeys(t.Context(), func(time.Time, []issuer.SealedKey) ([]issuer.SealedKey, error) {
+			return []issuer.SealedKey{moved}, nil
+		}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := open(c, master); !errors.Is(err, issuer.ErrSealed) {
@@ -269,7 +271,7 @@ func TestKeyring(t *testing.T) {
 		if _, err := open(store, master); err != nil {
 			t.Fatal(err)
 		}
-		keys, _ := store.SigningKeys(t.Context())
+		keys, _, _ := store.SigningKeys(t.Context())
 		for i := range keys[0].Sealed {
 			bad := keys[0]
 			bad.Sealed = bytes.Clone(bad.Sealed)
@@ -284,7 +286,7 @@ func TestKeyring(t *testing.T) {
 		if _, err := open(store, master); err != nil {
 			t.Fatal(err)
 		}
-		keys, _ := store.SigningKeys(t.Context())
+		keys, _, _ := store.SigningKeys(t.Context())
 		// The DER of an Ed25519 private key begins like this (RFC 8410 §7).
 		if bytes.Contains(keys[0].Sealed, []byte{0x30, 0x2e, 0x02, 0x01, 0x00}) {
 			t.Error("the sealed bytes hold a PKCS #8 header")
@@ -301,8 +303,8 @@ func TestJWKS(t *testing.T) {
 	if err := json.Unmarshal(ring.JWKS().Body, &set); err != nil {
 		t.Fatal(err)
 	}
-	if len(set.Keys) != 1 {
-		t.Fatalf("%d keys", len(set.Keys))
+	if len(set.Keys) != 2 {
+		t.Fatalf("%d keys, want one that signs and one that waits", len(set.Keys))
 	}
 	k := set.Keys[0]
 	want := map[string]string{"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": k["kid"], "x": k["x"]}
@@ -354,10 +356,10 @@ func TestAMasterKeyDoesNotPrint(t *testing.T) {
 	}
 }
 
-func (f fixed) SigningKeys(context.Context) ([]issuer.SealedKey, error) {
-	return []issuer.SealedKey{f.key}, nil
+func (f fixed) SigningKeys(context.Context) ([]issuer.SealedKey, time.Time, error) {
+	return []issuer.SealedKey{f.key}, f.key.CreatedAt, nil
 }
 
-func (f fixed) AddFirstSigningKey(context.Context, issuer.SealedKey) (bool, error) {
-	return false, nil
+func (f fixed) ChangeSigningKeys(context.Context, func(time.Time, []issuer.SealedKey) ([]issuer.SealedKey, error)) error {
+	return nil
 }

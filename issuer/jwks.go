@@ -2,13 +2,16 @@ package issuer
 
 import (
 	"crypto"
-	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 )
+
+// JWKSMaxAge is how long a checker may keep the key set without asking again.
+const JWKSMaxAge = 5 * time.Minute
 
 // JWKS is the published key set (RFC 7517 §5), encoded once.
 type JWKS struct {
@@ -20,7 +23,7 @@ type JWKS struct {
 func newJWKS(signers []*signer) (JWKS, error) {
 	set := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{}}
 	for _, s := range signers {
-		set.Keys = append(set.Keys, jose.JSONWebKey{Key: s.public, KeyID: s.kid, Algorithm: EdDSA, Use: "sig"})
+		set.Keys = append(set.Keys, jose.JSONWebKey{Key: s.private.Public(), KeyID: s.kid, Algorithm: s.algorithm, Use: "sig"})
 	}
 	body, err := json.Marshal(set)
 	if err != nil {
@@ -31,7 +34,7 @@ func newJWKS(signers []*signer) (JWKS, error) {
 }
 
 // thumbprint is the kid (RFC 7638 §3): SHA-256 over the required members.
-func thumbprint(public ed25519.PublicKey) (string, error) {
+func thumbprint(public crypto.PublicKey) (string, error) {
 	jwk := jose.JSONWebKey{Key: public}
 	sum, err := jwk.Thumbprint(crypto.SHA256)
 	if err != nil {

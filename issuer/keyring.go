@@ -2,172 +2,291 @@ package issuer
 
 import (
 	"context"
-	"crypto/ed25519"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
-
-	"github.com/go-jose/go-jose/v4"
-
-	"github.com/cambio-auth/cambio/internal/wire"
 )
-
-// EdDSA is the JWS algorithm of Ed25519 keys (RFC 8037), our default.
-const EdDSA = string(jose.EdDSA)
 
 // KeyringConfig opens a Keyring.
 type KeyringConfig struct {
-	Store     KeyStore         // required
-	MasterKey MasterKey        // required
-	Now       func() time.Time // zero: time.Now
+	Store      KeyStore         // required
+	MasterKey  MasterKey        // required
+	Algorithms []string         // those that sign; the first does where nobody asks for another; zero: EdDSA
+	Period     time.Duration    // how long a key signs; zero: DefaultPeriod
+	Refresh    time.Duration    // pause between two looks at the store; zero: 1 s
+	Now        func() time.Time // zero: time.Now
+	Log        *slog.Logger     // zero: none
 }
 
-// Keyring holds the signing keys of the store, opened, and their public halves.
-// It is fixed once made.
+func (c KeyringConfig) withDefaults() (KeyringConfig, error) {
+	if c.Store == nil {
+		return c, errors.New("issuer: KeyringConfig.Store is required")
+	}
+	if len(c.Algorithms) == 0 {
+		c.Algorithms = []string{EdDSA}
+	}
+	for _, a := range c.Algorithms {
+		if !KnownAlgorithm(a) {
+			return c, fmt.Errorf("issuer: there is no algorithm %q", a)
+		}
+	}
+	if c.Period == 0 {
+		c.Period = DefaultPeriod
+	}
+	if c.Period < MinPeriod {
+		return c, fmt.Errorf("issuer: a signing key signs for %s at least", MinPeriod)
+	}
+	if c.Refresh == 0 {
+		c.Refresh = time.Second
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c, nil
+}
+
+// Keyring holds the signing keys of the store, opened, and follows their
+// timetable. What it says follows from the store and the time alone, so replicas
+// need not know of each other.
 type Keyring struct {
-	signers []*signer // oldest first
-	jwks    JWKS
+	cfg  KeyringConfig
+	mu   sync.Mutex           // one look at the store at a time
+	ring atomic.Pointer[ring] // nil: none was had yet
+	jwks atomic.Pointer[JWKS]
 }
 
-// OpenKeyring opens every key of the store. If there is none it makes the
-// first; of several servers that start at once, one succeeds and all use its key.
-// It fails with ErrSealed if the master key is not the one they were sealed with.
+// ring is what the store held at some moment. It does not change.
+type ring struct {
+	keys    map[string][]SealedKey // by algorithm; those that are long gone left out
+	signers map[string]*signer     // by kid
+	ahead   time.Duration          // of our clock, the database's
+}
+
+// OpenKeyring opens every key of the store, and makes those that are missing; of
+// several servers that start at once, one does, and all use its keys. It fails with
+// ErrSealed if the master key is not the one they were sealed with.
 func OpenKeyring(ctx context.Context, cfg KeyringConfig) (*Keyring, error) {
-	if cfg.Store == nil {
-		return nil, errors.New("issuer: KeyringConfig.Store is required")
-	}
-	if cfg.Now == nil {
-		cfg.Now = time.Now
-	}
-	stored, err := cfg.Store.SigningKeys(ctx)
+	cfg, err := cfg.withDefaults()
 	if err != nil {
-		return nil, fmt.Errorf("reading signing keys: %w", err)
+		return nil, err
 	}
-	if len(stored) == 0 {
-		if stored, err = addFirst(ctx, cfg); err != nil {
-			return nil, err
+	k := &Keyring{cfg: cfg}
+	return k, k.Refresh(ctx)
+}
+
+// Run follows the store and the timetable until ctx ends. While the store is away,
+// what was last seen of it stands.
+func (k *Keyring) Run(ctx context.Context) {
+	ticks := time.NewTicker(k.cfg.Refresh)
+	defer ticks.Stop()
+	failing := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticks.C:
+		}
+		err := k.Refresh(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if failed := err != nil; failed != failing { // told once, not every second
+			failing = failed
+			if failed {
+				k.cfg.Log.ErrorContext(ctx, "signing keys cannot be followed; those known go on", "err", err)
+			} else {
+				k.cfg.Log.InfoContext(ctx, "signing keys are followed again")
+			}
 		}
 	}
-	ring := &Keyring{}
-	for _, k := range stored {
-		s, err := openSigner(cfg.MasterKey, k)
+}
+
+// Refresh looks at the store once, makes the keys whose time has come, and
+// publishes what is to be published now.
+func (k *Keyring) Refresh(ctx context.Context) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return errors.Join(k.follow(ctx), k.publish())
+}
+
+func (k *Keyring) follow(ctx context.Context) error {
+	for range 2*len(k.cfg.Algorithms) + 1 { // one signs and one waits, then all is there
+		keys, now, err := k.load(ctx)
 		if err != nil {
+			return err
+		}
+		missing := slices.IndexFunc(k.cfg.Algorithms, func(algorithm string) bool {
+			_, needed := nextKey(keys, algorithm, k.cfg.Period, now)
+			return needed
+		})
+		if missing < 0 {
+			return nil
+		}
+		if err := k.add(ctx, k.cfg.Algorithms[missing], now); err != nil {
+			return err
+		}
+	}
+	return errors.New("signing keys: the store does not keep what it is given")
+}
+
+// load reads the store, and opens what is new in it.
+func (k *Keyring) load(ctx context.Context) ([]SealedKey, time.Time, error) {
+	keys, now, err := k.cfg.Store.SigningKeys(ctx)
+	if err != nil {
+		return nil, now, fmt.Errorf("reading signing keys: %w", err)
+	}
+	fresh := &ring{keys: map[string][]SealedKey{}, signers: map[string]*signer{}, ahead: now.Sub(k.cfg.Now())}
+	for _, algorithm := range Algorithms() {
+		own := ofAlgorithm(keys, algorithm)
+		for len(own) > 0 {
+			if state, _ := StateOf(own, 0, now); state != Removed {
+				break
+			}
+			own = own[1:]
+		}
+		fresh.keys[algorithm] = own
+		for i, sealed := range own {
+			if state, _ := StateOf(own, i, now); state == Removed {
+				continue
+			}
+			if fresh.signers[sealed.KID], err = k.opened(sealed); err != nil {
+				return nil, now, err
+			}
+		}
+	}
+	k.ring.Store(fresh)
+	return keys, now, nil
+}
+
+func (k *Keyring) opened(sealed SealedKey) (*signer, error) {
+	if last := k.ring.Load(); last != nil && last.signers[sealed.KID] != nil {
+		return last.signers[sealed.KID], nil
+	}
+	return openSigner(k.cfg.MasterKey, sealed)
+}
+
+// add makes the next key of algorithm, unless another replica just has.
+func (k *Keyring) add(ctx context.Context, algorithm string, now time.Time) error {
+	made, err := generate(k.cfg.MasterKey, algorithm, now)
+	if err != nil {
+		return fmt.Errorf("making a signing key: %w", err)
+	}
+	added := false
+	err = k.cfg.Store.ChangeSigningKeys(ctx, func(now time.Time, keys []SealedKey) ([]SealedKey, error) {
+		activates, needed := nextKey(keys, algorithm, k.cfg.Period, now)
+		if added = needed; !needed {
+			return keys, nil
+		}
+		if err := k.opensAll(keys); err != nil {
 			return nil, err
 		}
-		ring.signers = append(ring.signers, s)
+		own := ofAlgorithm(keys, algorithm)
+		made.CreatedAt, made.ActivatesAt, made.Generation = now, activates, 0
+		if len(own) > 0 {
+			made.Generation = own[len(own)-1].Generation + 1
+		}
+		return append(withoutForgotten(keys, now), made), nil
+	})
+	if err != nil {
+		return fmt.Errorf("adding a signing key: %w", err)
 	}
-	ring.jwks, err = newJWKS(ring.signers)
-	return ring, err
+	if added {
+		k.cfg.Log.InfoContext(ctx, "made a signing key", "kid", made.KID, "alg", algorithm, "signs_from", made.ActivatesAt)
+	}
+	return nil
 }
 
-func addFirst(ctx context.Context, cfg KeyringConfig) ([]SealedKey, error) {
-	k, err := generate(cfg.MasterKey, cfg.Now().UTC())
-	if err != nil {
-		return nil, fmt.Errorf("making a signing key: %w", err)
+// opensAll keeps a server that still has the old master key from sealing a key
+// with it.
+func (k *Keyring) opensAll(keys []SealedKey) error {
+	for _, sealed := range keys {
+		if _, err := k.cfg.MasterKey.open(sealed.KID, sealed.Sealed); err != nil {
+			return err
+		}
 	}
-	if _, err := cfg.Store.AddFirstSigningKey(ctx, k); err != nil {
-		return nil, fmt.Errorf("storing a signing key: %w", err)
-	}
-	stored, err := cfg.Store.SigningKeys(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("reading signing keys: %w", err)
-	}
-	return stored, nil
+	return nil
 }
 
-// JWKS returns the public keys.
-func (r *Keyring) JWKS() JWKS { return r.jwks }
+func withoutForgotten(keys []SealedKey, now time.Time) []SealedKey {
+	var kept []SealedKey
+	for _, algorithm := range Algorithms() {
+		own := ofAlgorithm(keys, algorithm)
+		for i, sealed := range own {
+			if !forgotten(own, i, now) {
+				kept = append(kept, sealed)
+			}
+		}
+	}
+	return kept
+}
 
-// active returns the key that signs.
-func (r *Keyring) active() (*signer, error) {
-	if len(r.signers) == 0 {
+// publish encodes the keys that are not removed by now, if they are others than
+// before.
+func (k *Keyring) publish() error {
+	r := k.ring.Load()
+	if r == nil {
+		return nil
+	}
+	now := k.cfg.Now().Add(r.ahead)
+	var published []*signer
+	for _, algorithm := range Algorithms() {
+		for i, sealed := range r.keys[algorithm] {
+			if state, _ := StateOf(r.keys[algorithm], i, now); state != Removed {
+				published = append(published, r.signers[sealed.KID])
+			}
+		}
+	}
+	jwks, err := newJWKS(published)
+	if err == nil {
+		k.jwks.Store(&jwks)
+	}
+	return err
+}
+
+// JWKS returns the public keys that are to be published now.
+func (k *Keyring) JWKS() JWKS {
+	if jwks := k.jwks.Load(); jwks != nil {
+		return *jwks
+	}
+	return JWKS{}
+}
+
+// Algorithms returns those that sign, the default first.
+func (k *Keyring) Algorithms() []string { return slices.Clone(k.cfg.Algorithms) }
+
+// active returns the key of algorithm that signs at t, by the database's clock;
+// empty means the default. A t before the first key's time, by a clock that was set
+// back, gets the oldest that is published.
+func (k *Keyring) active(algorithm string, t time.Time) (*signer, error) {
+	r := k.ring.Load()
+	if r == nil {
 		return nil, ErrNoSigningKey
 	}
-	return r.signers[len(r.signers)-1], nil
+	if algorithm == "" {
+		algorithm = k.cfg.Algorithms[0]
+	}
+	keys := r.keys[algorithm]
+	if i := activeAt(keys, t); i >= 0 {
+		return r.signers[keys[i].KID], nil
+	}
+	if len(keys) > 0 && t.Before(keys[0].ActivatesAt) && !slices.ContainsFunc(keys, func(s SealedKey) bool { return !s.RemovedAt.IsZero() }) {
+		return r.signers[keys[0].KID], nil
+	}
+	return nil, fmt.Errorf("%w of %s", ErrNoSigningKey, strings.TrimSpace(algorithm))
 }
 
-// signer is one signing key, opened. Its private half has no way out.
-type signer struct {
-	kid     string
-	public  ed25519.PublicKey
-	private ed25519.PrivateKey
-	header  string // the encoded JWS header, the same for every token
-}
-
-func newSigner(private ed25519.PrivateKey) (*signer, error) {
-	s := &signer{private: private, public: private.Public().(ed25519.PublicKey)}
-	var err error
-	if s.kid, err = thumbprint(s.public); err != nil {
-		return nil, err
+// now is the database's time, as far as we know.
+func (k *Keyring) now() time.Time {
+	if r := k.ring.Load(); r != nil {
+		return k.cfg.Now().Add(r.ahead)
 	}
-	header, err := json.Marshal(struct {
-		Alg string `json:"alg"`
-		KID string `json:"kid"`
-		Typ string `json:"typ"`
-	}{EdDSA, s.kid, wire.TypAccessToken})
-	s.header = encode(header)
-	return s, err
-}
-
-// sign returns the compact JWS of payload (RFC 7515 §7.1), signing exactly the
-// bytes that travel.
-func (s *signer) sign(payload []byte) string {
-	b64 := base64.RawURLEncoding
-	token := make([]byte, 0, len(s.header)+b64.EncodedLen(len(payload))+b64.EncodedLen(ed25519.SignatureSize)+2)
-	token = append(append(token, s.header...), '.')
-	token = b64.AppendEncode(token, payload)
-	signature := ed25519.Sign(s.private, token)
-	return string(b64.AppendEncode(append(token, '.'), signature))
-}
-
-// generate makes a key pair and seals its private half.
-func generate(master MasterKey, now time.Time) (SealedKey, error) {
-	_, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return SealedKey{}, err
-	}
-	s, err := newSigner(private)
-	if err != nil {
-		return SealedKey{}, err
-	}
-	public, err := x509.MarshalPKIXPublicKey(s.public)
-	if err != nil {
-		return SealedKey{}, err
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		return SealedKey{}, err
-	}
-	defer clear(der)
-	sealed, err := master.seal(s.kid, der)
-	return SealedKey{KID: s.kid, Algorithm: EdDSA, PublicKey: public, Sealed: sealed, CreatedAt: now}, err
-}
-
-// openSigner refuses a row whose parts do not belong together.
-func openSigner(master MasterKey, k SealedKey) (*signer, error) {
-	der, err := master.open(k.KID, k.Sealed)
-	if err != nil {
-		return nil, err
-	}
-	defer clear(der)
-	private, err := x509.ParsePKCS8PrivateKey(der)
-	if err != nil {
-		return nil, fmt.Errorf("signing key %s: %w", k.KID, err)
-	}
-	ed, ok := private.(ed25519.PrivateKey)
-	if !ok || k.Algorithm != EdDSA {
-		return nil, fmt.Errorf("signing key %s: algorithm %q is not supported by this version", k.KID, k.Algorithm)
-	}
-	s, err := newSigner(ed)
-	if err != nil {
-		return nil, err
-	}
-	if s.kid != k.KID {
-		return nil, fmt.Errorf("signing key %s: its thumbprint is %s", k.KID, s.kid)
-	}
-	return s, nil
+	return time.Time{}
 }

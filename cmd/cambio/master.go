@@ -20,7 +20,9 @@ func openKeyring(ctx context.Context, cfg config.Config, keys issuer.KeyStore, l
 	if err != nil {
 		return nil, err
 	}
-	ring, err := issuer.OpenKeyring(ctx, issuer.KeyringConfig{Store: keys, MasterKey: master})
+	ring, err := issuer.OpenKeyring(ctx, issuer.KeyringConfig{
+		Store: keys, MasterKey: master, Algorithms: cfg.SigningAlgs, Period: cfg.SigningPeriod, Log: log,
+	})
 	if errors.Is(err, issuer.ErrSealed) {
 		return nil, fmt.Errorf("%s: this is not the master key of this store: %w", from, err)
 	}
@@ -55,7 +57,7 @@ func masterKey(ctx context.Context, cfg config.Config, keys issuer.KeyStore, log
 // firstMasterKey makes a master key at path, unless the store holds keys that
 // were sealed with another.
 func firstMasterKey(ctx context.Context, path string, keys issuer.KeyStore, log *slog.Logger) (issuer.MasterKey, error) {
-	sealed, err := keys.SigningKeys(ctx)
+	sealed, _, err := keys.SigningKeys(ctx)
 	if err != nil {
 		return issuer.MasterKey{}, err
 	}

@@ -60,7 +60,7 @@ func serve(ctx context.Context, cfg config.Config, public, ops net.Listener, log
 		return err
 	}
 	iss := cfg.IssuerAt(public.Addr())
-	server, err := httpapi.New(httpapi.Config{Issuer: iss, TrustedProxies: cfg.TrustedProxies, TLS: certs, Log: log})
+	server, err := httpapi.New(httpapi.Config{Issuer: iss, TrustedProxies: cfg.TrustedProxies, Algorithms: cfg.SigningAlgs, TLS: certs, Log: log})
 	if err != nil {
 		return err
 	}
@@ -106,7 +106,11 @@ func supply(ctx, busy context.Context, cfg config.Config, iss string, server *ht
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	counts := usage.NewRecorder(usage.RecorderConfig{Store: db, Retention: cfg.UsageRetention, Log: log})
-	parts, err := assemble(ctx, cfg, iss, db, counts, log)
+	keys, err := openKeyring(ctx, cfg, db, log)
+	if err != nil {
+		return err
+	}
+	parts, err := assemble(cfg, iss, db, keys, counts)
 	if err != nil {
 		return err
 	}
@@ -116,6 +120,9 @@ func supply(ctx, busy context.Context, cfg config.Config, iss string, server *ht
 	if err := server.Open(parts); err != nil {
 		return err
 	}
+	var follower sync.WaitGroup
+	follower.Go(func() { keys.Run(busy) })
+	defer follower.Wait()
 	counts.Run(busy)
 	return nil
 }
@@ -142,12 +149,8 @@ func onlyHere(l net.Listener) bool {
 	return ok && addr.IP.IsLoopback()
 }
 
-// assemble joins the parts: keyring, verifier, issuer, usage, exchange.
-func assemble(ctx context.Context, cfg config.Config, iss string, db store.Store, counts *usage.Recorder, log *slog.Logger) (httpapi.Parts, error) {
-	keys, err := openKeyring(ctx, cfg, db, log)
-	if err != nil {
-		return httpapi.Parts{}, err
-	}
+// assemble joins the parts: verifier, issuer, usage, exchange.
+func assemble(cfg config.Config, iss string, db store.Store, keys *issuer.Keyring, counts *usage.Recorder) (httpapi.Parts, error) {
 	verify, err := verifier.New(verifier.Config{Store: db, Groups: cfg.Groups})
 	if err != nil {
 		return httpapi.Parts{}, err

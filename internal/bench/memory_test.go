@@ -91,17 +91,17 @@ func (m *memory) Client(_ context.Context, id string) (*client.Client, error) {
 	return &c, nil
 }
 
-func (m *memory) SigningKeys(context.Context) ([]issuer.SealedKey, error) {
+func (m *memory) SigningKeys(context.Context) ([]issuer.SealedKey, time.Time, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return slices.Clone(m.signing), nil
+	return slices.Clone(m.signing), time.Now(), nil
 }
 
-func (m *memory) AddFirstSigningKey(_ context.Context, k issuer.SealedKey) (bool, error) {
+func (m *memory) ChangeSigningKeys(_ context.Context, change func(time.Time, []issuer.SealedKey) ([]issuer.SealedKey, error)) (err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.signing = append(m.signing, k)
-	return true, nil
+	m.signing, err = change(time.Now(), slices.Clone(m.signing))
+	return err
 }
 
 func (m *memory) AddUsage(context.Context, []usage.Count) error       { return nil }

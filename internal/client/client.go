@@ -58,6 +58,7 @@ type Client struct {
 	Audiences   []string             // exact; none: it can name no target
 	Keyspaces   []string             // exact, or AnyKeyspace
 	Permissions verifier.Permissions // the most that its tokens may hold; nil: no bound
+	Algorithm   string               // the JWS alg that its backends can read; empty: the server's first
 	Secrets     []verifier.Digest    // at most MaxSecrets
 	Disabled    bool
 	CreatedAt   time.Time

@@ -3,9 +3,11 @@ package config
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -116,6 +118,35 @@ func parseTokenLifetime(s string) (time.Duration, error) {
 	d, err := time.ParseDuration(s)
 	if err != nil || d < time.Second || d > issuer.MaxLifetime || d%time.Second != 0 {
 		return 0, errors.New("must be whole seconds from 1s to 15m, such as 5m")
+	}
+	return d, nil
+}
+
+func parseAlgs(list []string) ([]string, error) {
+	var algs []string
+	for _, alg := range list {
+		alg = strings.TrimSpace(alg)
+		switch {
+		case alg == "":
+		case !issuer.KnownAlgorithm(alg) || slices.Contains(algs, alg):
+			return nil, fmt.Errorf("must be some of %s, each once, separated by commas", strings.Join(issuer.Algorithms(), ", "))
+		default:
+			algs = append(algs, alg)
+		}
+	}
+	if len(algs) == 0 {
+		algs = []string{issuer.EdDSA}
+	}
+	return algs, nil
+}
+
+func parsePeriod(s string) (time.Duration, error) {
+	if s == "" {
+		return issuer.DefaultPeriod, nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d < issuer.MinPeriod {
+		return 0, fmt.Errorf("must be at least %s, such as 720h", issuer.MinPeriod)
 	}
 	return d, nil
 }

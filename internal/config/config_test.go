@@ -41,6 +41,8 @@ func defaults(change func(*Config)) Config {
 		Groups:         1,
 		UsageRetention: 400 * 24 * time.Hour,
 		TokenLifetime:  5 * time.Minute,
+		SigningAlgs:    []string{"EdDSA"},
+		SigningPeriod:  30 * 24 * time.Hour,
 		LogFormat:      "text",
 		LogLevel:       slog.LevelInfo,
 	}
@@ -59,7 +61,7 @@ func TestSettings(t *testing.T) {
 		"nothing set is a server for this machine": {want: defaults(nil)},
 		"a variable that is set but empty counts as not set": {
 			env: env{
-				"CAMBIO_LISTEN": "", "CAMBIO_OPS_LISTEN": "", "CAMBIO_STORE": "", "CAMBIO_TOKEN_LIFETIME": "",
+				"CAMBIO_LISTEN": "", "CAMBIO_OPS_LISTEN": "", "CAMBIO_STORE": "", "CAMBIO_TOKEN_LIFETIME": "", "CAMBIO_SIGNING_ALGS": "", "CAMBIO_SIGNING_PERIOD": "",
 				"CAMBIO_LOG_FORMAT": "", "CAMBIO_LOG_LEVEL": "", "CAMBIO_TRUSTED_PROXIES": "", "CAMBIO_MASTER_KEY": "",
 			},
 			want: defaults(nil),
@@ -73,14 +75,14 @@ func TestSettings(t *testing.T) {
 			env: env{
 				"CAMBIO_ISSUER": "https://keys.example.com", "CAMBIO_LISTEN": "0.0.0.0:443", "CAMBIO_OPS_LISTEN": ":9000",
 				"CAMBIO_STORE": "postgres://db/cambio", "CAMBIO_MASTER_KEY_FILE": "/run/secrets/key",
-				"CAMBIO_TOKEN_LIFETIME": "90s", "CAMBIO_TRUSTED_PROXIES": "10.1.2.3/8, 192.0.2.7,::1",
+				"CAMBIO_TOKEN_LIFETIME": "90s", "CAMBIO_SIGNING_ALGS": "ES256, EdDSA", "CAMBIO_SIGNING_PERIOD": "24h", "CAMBIO_TRUSTED_PROXIES": "10.1.2.3/8, 192.0.2.7,::1",
 				"CAMBIO_TLS_CERT": "cert.pem", "CAMBIO_TLS_KEY": "key.pem",
 				"CAMBIO_LOG_FORMAT": "json", "CAMBIO_LOG_LEVEL": "debug", "CAMBIO_GROUPS": "4", "CAMBIO_USAGE_RETENTION": "48h",
 			},
 			want: Config{
 				Issuer: "https://keys.example.com", Listen: "0.0.0.0:443", OpsListen: ":9000",
 				Store: "postgres://db/cambio", MasterKeyFile: "/run/secrets/key",
-				Groups: 4, UsageRetention: 48 * time.Hour, TokenLifetime: 90 * time.Second,
+				Groups: 4, UsageRetention: 48 * time.Hour, TokenLifetime: 90 * time.Second, SigningAlgs: []string{"ES256", "EdDSA"}, SigningPeriod: 24 * time.Hour,
 				TrustedProxies: []netip.Prefix{
 					netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.7/32"), netip.MustParsePrefix("::1/128"),
 				},
@@ -90,12 +92,12 @@ func TestSettings(t *testing.T) {
 		"every setting can be given by its flag": {
 			args: []string{
 				"--issuer=https://keys.example.com", "--listen=[::1]:1", "--ops-listen=[::1]:2", "--store=postgres:x",
-				"--master-key-file=f", "--token-lifetime=1m", "--trusted-proxies=::1", "--tls-cert=c", "--tls-key=k",
+				"--master-key-file=f", "--token-lifetime=1m", "--signing-algs=RS256", "--signing-period=2h", "--trusted-proxies=::1", "--tls-cert=c", "--tls-key=k",
 				"--allow-http", "--log-format=json", "--log-level=warn", "--groups=3", "--usage-retention=72h",
 			},
 			want: Config{
 				Issuer: "https://keys.example.com", Listen: "[::1]:1", OpsListen: "[::1]:2", Store: "postgres:x",
-				MasterKeyFile: "f", Groups: 3, UsageRetention: 72 * time.Hour, TokenLifetime: time.Minute,
+				MasterKeyFile: "f", Groups: 3, UsageRetention: 72 * time.Hour, TokenLifetime: time.Minute, SigningAlgs: []string{"RS256"}, SigningPeriod: 2 * time.Hour,
 				TrustedProxies: []netip.Prefix{netip.MustParsePrefix("::1/128")},
 				TLSCert:        "c", TLSKey: "k", LogFormat: "json", LogLevel: slog.LevelWarn,
 			},
@@ -149,6 +151,9 @@ func TestMistakes(t *testing.T) {
 		"a certificate without its key":                    {env{"CAMBIO_TLS_CERT": "c"}, []string{"CAMBIO_TLS_KEY: is required"}},
 		"a private key without its certificate":            {env{"CAMBIO_TLS_KEY": "k", "CAMBIO_LISTEN": ":443"}, []string{"CAMBIO_TLS_CERT: is required"}},
 		"a token lifetime over the cap":                    {env{"CAMBIO_TOKEN_LIFETIME": "16m"}, []string{"CAMBIO_TOKEN_LIFETIME: must be whole seconds"}},
+		"an algorithm that signs nothing here":             {env{"CAMBIO_SIGNING_ALGS": "EdDSA,HS256"}, []string{"CAMBIO_SIGNING_ALGS: must be some of EdDSA, ES256, RS256"}},
+		"an algorithm twice":                               {env{"CAMBIO_SIGNING_ALGS": "EdDSA,EdDSA"}, []string{"CAMBIO_SIGNING_ALGS"}},
+		"a signing period of minutes":                      {env{"CAMBIO_SIGNING_PERIOD": "59m"}, []string{"CAMBIO_SIGNING_PERIOD: must be at least 1h"}},
 		"a token lifetime of no unit":                      {env{"CAMBIO_TOKEN_LIFETIME": "300"}, []string{"CAMBIO_TOKEN_LIFETIME"}},
 		"a token lifetime below a second":                  {env{"CAMBIO_TOKEN_LIFETIME": "10ms"}, []string{"CAMBIO_TOKEN_LIFETIME"}},
 		"a proxy that is a name":                           {env{"CAMBIO_TRUSTED_PROXIES": "10.0.0.1,proxy"}, []string{"CAMBIO_TRUSTED_PROXIES: must be addresses"}},

@@ -42,6 +42,8 @@ type Settings struct {
 	Groups         string   `placeholder:"N" env:"CAMBIO_GROUPS" default:"1" help:"How many groups of charges are committed at a time, 1 to 4, on PostgreSQL. More help where the disk stalls. Default: 1."`
 	UsageRetention string   `placeholder:"DURATION" env:"CAMBIO_USAGE_RETENTION" default:"9600h" help:"How long usage is kept, by the hour. Default: 9600h, 400 days."`
 	TokenLifetime  string   `placeholder:"DURATION" env:"CAMBIO_TOKEN_LIFETIME" default:"5m" help:"How long a token lives, at most 15m; a keyspace may say less. Default: 5m."`
+	SigningAlgs    []string `name:"signing-algs" placeholder:"ALG,…" env:"CAMBIO_SIGNING_ALGS" help:"Algorithms that tokens are signed with: EdDSA, ES256, RS256. The first is for every client that was not given another. Default: EdDSA."`
+	SigningPeriod  string   `placeholder:"DURATION" env:"CAMBIO_SIGNING_PERIOD" default:"720h" help:"How long a key signs before the next does, at least 1h. Default: 720h, 30 days."`
 	TrustedProxies []string `placeholder:"CIDR" env:"CAMBIO_TRUSTED_PROXIES" help:"Addresses or networks of proxies whose X-Forwarded-For is believed, separated by commas."`
 	TLSCert        string   `name:"tls-cert" placeholder:"PATH" env:"CAMBIO_TLS_CERT" help:"Certificate chain, PEM. Read again when the file changes."`
 	TLSKey         string   `name:"tls-key" placeholder:"PATH" env:"CAMBIO_TLS_KEY" help:"Private key of the certificate, PEM."`
@@ -63,6 +65,8 @@ type Config struct {
 	Groups         int
 	UsageRetention time.Duration
 	TokenLifetime  time.Duration
+	SigningAlgs    []string // the default first
+	SigningPeriod  time.Duration
 	TrustedProxies []netip.Prefix
 	TLSCert        string // empty: plain HTTP
 	TLSKey         string
@@ -92,6 +96,10 @@ func (s Settings) Config(getenv func(string) string) (Config, error) {
 	var err error
 	c.TokenLifetime, err = parseTokenLifetime(s.TokenLifetime)
 	m.check("CAMBIO_TOKEN_LIFETIME", err)
+	c.SigningAlgs, err = parseAlgs(s.SigningAlgs)
+	m.check("CAMBIO_SIGNING_ALGS", err)
+	c.SigningPeriod, err = parsePeriod(s.SigningPeriod)
+	m.check("CAMBIO_SIGNING_PERIOD", err)
 	c.Groups, err = parseGroups(s.Groups, c.Store)
 	m.check("CAMBIO_GROUPS", err)
 	c.UsageRetention, err = parseRetention(s.UsageRetention)

@@ -99,7 +99,7 @@ func (x *Exchange) once(ctx context.Context, c *Caller, req Request) (issuer.Tok
 	if !c.Holds(client.TokensExchange) {
 		return issuer.Token{}, verifier.Grant{}, ErrRight
 	}
-	if err := x.issuer.Ready(); err != nil {
+	if err := x.issuer.Ready(c.Algorithm); err != nil {
 		return issuer.Token{}, verifier.Grant{}, err
 	}
 	grant, err := x.verifier.Verify(ctx, verifier.Request{
@@ -126,6 +126,7 @@ func (x *Exchange) once(ctx context.Context, c *Caller, req Request) (issuer.Tok
 		Lifetime:    grant.TokenLifetime,
 		NotAfter:    grant.NotAfter,
 		IssuedAt:    grant.GrantedAt,
+		Algorithm:   c.Algorithm,
 	})
 	return token, grant, err
 }

@@ -39,7 +39,7 @@ type metadata struct {
 	IDTokenAlgorithms []string `json:"id_token_signing_alg_values_supported"`
 }
 
-func newMetadata(iss string) (document, error) {
+func newMetadata(iss string, algorithms []string) (document, error) {
 	body, err := json.Marshal(metadata{
 		Issuer:            iss,
 		TokenEndpoint:     iss + wire.PathToken,
@@ -49,7 +49,7 @@ func newMetadata(iss string) (document, error) {
 		TokenAuthMethods:  []string{"client_secret_basic", "client_secret_post"},
 		SubjectTokenTypes: []string{wire.TypeAPIKey, wire.TypeAccessToken},
 		SubjectTypes:      []string{"public"},
-		IDTokenAlgorithms: []string{issuer.EdDSA},
+		IDTokenAlgorithms: algorithms,
 	})
 	if err != nil {
 		return document{}, fmt.Errorf("encoding metadata: %w", err)
@@ -78,7 +78,7 @@ func (s *Server) serveJWKS(c echo.Context) error {
 func (d document) serve(c echo.Context) error {
 	h := c.Response().Header()
 	h.Set("Content-Type", wire.MediaJSON)
-	h.Set("Cache-Control", "public, max-age=300")
+	h.Set("Cache-Control", fmt.Sprintf("public, max-age=%.0f", issuer.JWKSMaxAge.Seconds()))
 	h.Set("Access-Control-Allow-Origin", "*")
 	h.Set("ETag", d.etag)
 	h.Set("Accept-Ranges", "none")

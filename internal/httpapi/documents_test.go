@@ -118,7 +118,7 @@ func TestKeySet(t *testing.T) {
 	var set struct {
 		Keys []map[string]string `json:"keys"`
 	}
-	if err := json.Unmarshal([]byte(got.body), &set); err != nil || len(set.Keys) != 1 {
+	if err := json.Unmarshal([]byte(got.body), &set); err != nil || len(set.Keys) != 2 { // one signs, one waits
 		t.Fatalf("%v: %s", err, got.body)
 	}
 	for _, key := range set.Keys {

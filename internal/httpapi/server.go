@@ -47,6 +47,7 @@ type Config struct {
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed; none: nobody's
 	MaxConcurrent  int            // exchanges at a time; zero: 512
 	Grace          time.Duration  // for exchanges in flight when we stop; zero: 15 s
+	Algorithms     []string       // that tokens are signed with; zero: EdDSA
 	TLS            *tls.Config    // of the public listener; nil: plain HTTP
 }
 
@@ -73,7 +74,10 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("httpapi: Config.Issuer %w", err)
 	}
-	metadata, err := newMetadata(cfg.Issuer)
+	if len(cfg.Algorithms) == 0 {
+		cfg.Algorithms = []string{issuer.EdDSA}
+	}
+	metadata, err := newMetadata(cfg.Issuer, cfg.Algorithms)
 	if err != nil {
 		return nil, err
 	}

@@ -83,6 +83,10 @@ const (
 	MediaStatusList = "application/statuslist+jwt"
 )
 
+// SigningAlgs are the JWS algorithms that a token may be signed with, the default
+// first.
+func SigningAlgs() []string { return []string{"EdDSA", "ES256", "RS256"} }
+
 // MaxTokenLifetime is the cap of every token: no server issues a longer one, and
 // no checker accepts it.
 const MaxTokenLifetime = 15 * time.Minute

@@ -10,7 +10,7 @@ import (
 	"github.com/cambio-auth/cambio/internal/client"
 )
 
-const selectClients = `SELECT c.id, c.rights, c.audiences, c.keyspaces, c.permissions, c.disabled, c.created_at, c.version,
+const selectClients = `SELECT c.id, c.rights, c.audiences, c.keyspaces, c.permissions, c.algorithm, c.disabled, c.created_at, c.version,
 		EXISTS (SELECT 1 FROM keyspaces s
 			WHERE s.imported_keys AND (s.name = ANY (c.keyspaces) OR '` + client.AnyKeyspace + `' = ANY (c.keyspaces))),
 		ARRAY (SELECT x.digest FROM client_secrets x WHERE x.client_id = c.id ORDER BY x.position)
@@ -23,8 +23,8 @@ func (s *Store) CreateClient(ctx context.Context, c client.Client) error {
 		err = s.transact(ctx, func(tx *transaction) ([]statement, error) {
 			_, err := tx.write(ctx,
 				statement{beforeClient, nil},
-				statement{`INSERT INTO clients (id, rights, audiences, keyspaces, permissions, disabled, created_at)
-					VALUES ($1, $2::text[], $3::text[], $4::text[], $5, $6, $7)`, args},
+				statement{`INSERT INTO clients (id, rights, audiences, keyspaces, permissions, algorithm, disabled, created_at)
+					VALUES ($1, $2::text[], $3::text[], $4::text[], $5, $6, $7, $8)`, args},
 				statement{`INSERT INTO client_secrets (client_id, position, digest)
 					SELECT $1::text, x.position - 1, x.digest FROM unnest($2::bytea[]) WITH ORDINALITY AS x (digest, position)`,
 					[]any{c.ID, bytesOf(c.Secrets)}})
@@ -53,7 +53,7 @@ func clientArgs(c client.Client) ([]any, error) {
 	for i, r := range c.Rights {
 		rights[i] = string(r)
 	}
-	return []any{c.ID, rights, c.Audiences, c.Keyspaces, permissions, c.Disabled, created}, nil
+	return []any{c.ID, rights, c.Audiences, c.Keyspaces, permissions, c.Algorithm, c.Disabled, created}, nil
 }
 
 // Client implements manage.ClientStore.
@@ -82,7 +82,7 @@ func scanClient(row pgx.CollectableRow) (c client.Client, err error) {
 	var permissions []byte
 	var created pgtype.Int8
 	var secrets [][]byte
-	err = row.Scan(&c.ID, &rights, &c.Audiences, &c.Keyspaces, &permissions, &c.Disabled, &created, &c.Version,
+	err = row.Scan(&c.ID, &rights, &c.Audiences, &c.Keyspaces, &permissions, &c.Algorithm, &c.Disabled, &created, &c.Version,
 		&c.ImportedKeys, &secrets)
 	if err != nil {
 		return c, err

@@ -45,7 +45,7 @@ func TestASchemaThatIsNewerIsRefusedAndLeftAlone(t *testing.T) {
 	url := database(t)
 	conn := connect(t, url)
 	run(t, conn, `INSERT INTO cambio_schema_version (version_id, is_applied) VALUES (99, true)`)
-	wantOpenError(t, url, "version 99 and this binary knows none above 1; run the newer binary")
+	wantOpenError(t, url, "version 99 and this binary knows none above 2; run the newer binary")
 	if n := ask[int64](t, conn, `SELECT max(version_id) FROM cambio_schema_version`); n != 99 {
 		t.Errorf("the version became %d", n)
 	}
@@ -139,15 +139,16 @@ func TestInTheSimpleProtocolEverythingComesBack(t *testing.T) {
 	must(t, update(t.Context(), s, []verifier.Digest{key.Digest}, take(2)))
 	must(t, s.AddUsage(t.Context(), []usage.Count{{Key: key.ID, Client: "o'", Outcome: "spent", Requests: 1}}))
 	must(t, s.RollUp(t.Context()))
-	_, err := s.AddFirstSigningKey(t.Context(), issuer.SealedKey{KID: "k", Algorithm: "EdDSA", PublicKey: []byte{0}, Sealed: []byte("'")})
-	must(t, err)
+	must(t, s.ChangeSigningKeys(t.Context(), func(time.Time, []issuer.SealedKey) ([]issuer.SealedKey, error) {
+		return []issuer.SealedKey{{KID: "k", Algorithm: "EdDSA", PublicKey: []byte{0}, Sealed: []byte("'"), CreatedAt: at}}, nil
+	}))
 
 	c.ImportedKeys, c.Version = true, 2
 	clients, err := s.Clients(t.Context())
 	must(t, err)
 	keys, _, err := s.Keys(t.Context(), manage.KeyFilter{Keyspace: "old", Owner: key.Owner, Limit: 9})
 	must(t, err)
-	signing, err := s.SigningKeys(t.Context())
+	signing, _, err := s.SigningKeys(t.Context())
 	must(t, err)
 	points, err := s.Usage(t.Context(), usage.Query{Owner: key.Owner})
 	must(t, err)

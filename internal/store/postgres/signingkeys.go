@@ -3,6 +3,8 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -10,40 +12,87 @@ import (
 	"github.com/cambio-auth/cambio/issuer"
 )
 
+const (
+	lockSigningKeys   = `SELECT id FROM signing_keys_lock FOR UPDATE`
+	selectSigningKeys = `SELECT kid, algorithm, generation, public_key, sealed, created_at, activates_at, removed_at
+		FROM signing_keys ORDER BY algorithm, generation`
+	putSigningKey = `INSERT INTO signing_keys (kid, algorithm, generation, public_key, sealed, created_at, activates_at, removed_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+		ON CONFLICT (kid) DO UPDATE SET sealed = excluded.sealed, activates_at = excluded.activates_at, removed_at = excluded.removed_at`
+)
+
 // SigningKeys implements issuer.KeyStore.
-func (s *Store) SigningKeys(ctx context.Context) ([]issuer.SealedKey, error) {
-	keys, err := query(ctx, s, func(row pgx.CollectableRow) (k issuer.SealedKey, err error) {
-		var created pgtype.Int8
-		err = row.Scan(&k.KID, &k.Algorithm, &k.PublicKey, &k.Sealed, &created)
-		k.CreatedAt = stamped(created)
-		return k, err
-	}, `SELECT kid, algorithm, public_key, sealed, created_at FROM signing_keys ORDER BY created_at NULLS FIRST, kid`)
+func (s *Store) SigningKeys(ctx context.Context) ([]issuer.SealedKey, time.Time, error) {
+	keys, now, err := queryAt(ctx, s, scanSigningKey, selectSigningKeys)
 	if err != nil {
-		return nil, fmt.Errorf("listing signing keys: %w", err)
+		return nil, time.Time{}, fmt.Errorf("listing signing keys: %w", err)
 	}
-	return keys, nil
+	return keys, now, nil
 }
 
-// AddFirstSigningKey implements issuer.KeyStore. Of several servers that find no
-// key, all add generation 0, and the unique index lets one of them.
-func (s *Store) AddFirstSigningKey(ctx context.Context, k issuer.SealedKey) (stored bool, err error) {
-	created, err := stamp(k.CreatedAt)
-	if err != nil {
-		return false, fmt.Errorf("adding signing key %s: %w", k.KID, err)
-	}
-	err = s.transact(ctx, func(tx *transaction) ([]statement, error) {
-		affected, err := tx.write(ctx, statement{
-			`INSERT INTO signing_keys (kid, algorithm, generation, public_key, sealed, created_at)
-				SELECT $1::text, $2::text, 0, $3::bytea, $4::bytea, $5::bigint
-				WHERE NOT EXISTS (SELECT 1 FROM signing_keys WHERE algorithm = $2::text)
-				ON CONFLICT (algorithm, generation) DO NOTHING`,
-			[]any{k.KID, k.Algorithm, k.PublicKey, k.Sealed, created},
-		})
-		stored = err == nil && affected[0] == 1
-		return nil, err
+func scanSigningKey(row pgx.CollectableRow) (k issuer.SealedKey, err error) {
+	var created, activates, removed pgtype.Int8
+	err = row.Scan(&k.KID, &k.Algorithm, &k.Generation, &k.PublicKey, &k.Sealed, &created, &activates, &removed)
+	k.CreatedAt, k.ActivatesAt, k.RemovedAt = stamped(created), stamped(activates), stamped(removed)
+	return k, err
+}
+
+// ChangeSigningKeys implements issuer.KeyStore. One row, locked first, keeps changes
+// apart; what is read after it is what the last change committed.
+func (s *Store) ChangeSigningKeys(ctx context.Context, change func(now time.Time, keys []issuer.SealedKey) ([]issuer.SealedKey, error)) error {
+	err := s.transact(ctx, func(tx *transaction) ([]statement, error) {
+		var before []issuer.SealedKey
+		var now time.Time
+		err := tx.begin(ctx, []statement{{lockSigningKeys, nil}, {selectSigningKeys, nil}, {`SELECT ` + clock, nil}},
+			func(results pgx.BatchResults) error {
+				if _, err := results.Exec(); err != nil {
+					return err
+				}
+				rows, err := results.Query()
+				if err != nil {
+					return err
+				}
+				if before, err = collect(rows, scanSigningKey); err != nil {
+					return err
+				}
+				now, err = scanClock(results.QueryRow())
+				return err
+			})
+		if err != nil {
+			return nil, err
+		}
+		after, err := change(now, slices.Clone(before))
+		if err != nil {
+			return nil, err
+		}
+		return signingKeyChanges(before, after)
 	})
 	if err != nil {
-		return false, fmt.Errorf("adding signing key %s: %w", k.KID, err)
+		return fmt.Errorf("signing keys: %w", err)
 	}
-	return stored, nil
+	return nil
+}
+
+func signingKeyChanges(before, after []issuer.SealedKey) ([]statement, error) {
+	var statements []statement
+	for _, k := range before {
+		if !slices.ContainsFunc(after, func(kept issuer.SealedKey) bool { return kept.KID == k.KID }) {
+			statements = append(statements, statement{`DELETE FROM signing_keys WHERE kid = $1`, []any{k.KID}})
+		}
+	}
+	for _, k := range after {
+		if slices.ContainsFunc(before, k.Same) {
+			continue
+		}
+		args := []any{k.KID, k.Algorithm, k.Generation, k.PublicKey, k.Sealed}
+		for _, t := range []time.Time{k.CreatedAt, k.ActivatesAt, k.RemovedAt} {
+			at, err := stamp(t)
+			if err != nil {
+				return nil, fmt.Errorf("signing key %s: %w", k.KID, err)
+			}
+			args = append(args, at)
+		}
+		statements = append(statements, statement{putSigningKey, args})
+	}
+	return statements, nil
 }

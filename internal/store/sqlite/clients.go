@@ -10,7 +10,7 @@ import (
 
 // A client has one row for each of its secrets, oldest first, and one with a
 // NULL if it has none.
-const selectClients = `SELECT c.id, c.rights, c.audiences, c.keyspaces, c.permissions, c.disabled, c.created_at, c.version,
+const selectClients = `SELECT c.id, c.rights, c.audiences, c.keyspaces, c.permissions, c.algorithm, c.disabled, c.created_at, c.version,
 		EXISTS (SELECT 1 FROM keyspaces s JOIN json_each(c.keyspaces) may
 			ON may.value IN (s.name, '` + client.AnyKeyspace + `') WHERE s.imported_keys),
 		x.digest
@@ -19,10 +19,10 @@ const selectClients = `SELECT c.id, c.rights, c.audiences, c.keyspaces, c.permis
 // CreateClient implements manage.ClientStore.
 func (s *Store) CreateClient(ctx context.Context, c client.Client) error {
 	err := s.write.do(ctx, func(tx *transaction) error {
-		_, err := tx.exec(ctx, `INSERT INTO clients (id, rights, audiences, keyspaces, permissions, disabled, created_at)
-			VALUES (?, ?, ?, ?, ?, ?, ?)`,
+		_, err := tx.exec(ctx, `INSERT INTO clients (id, rights, audiences, keyspaces, permissions, algorithm, disabled, created_at)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
 			c.ID, jsonOf{c.Rights}, jsonOf{c.Audiences}, jsonOf{c.Keyspaces}, jsonOf{c.Permissions},
-			c.Disabled, stamp(c.CreatedAt))
+			c.Algorithm, c.Disabled, stamp(c.CreatedAt))
 		if err != nil {
 			return err
 		}
@@ -92,7 +92,7 @@ func scanClient(row scanner) (client.Client, error) {
 	var c client.Client
 	var digest sql.Null[[]byte]
 	err := row.Scan(&c.ID, jsonTo{&c.Rights}, jsonTo{&c.Audiences}, jsonTo{&c.Keyspaces}, jsonTo{&c.Permissions},
-		&c.Disabled, stampTo{&c.CreatedAt}, &c.Version, &c.ImportedKeys, &digest)
+		&c.Algorithm, &c.Disabled, stampTo{&c.CreatedAt}, &c.Version, &c.ImportedKeys, &digest)
 	if err != nil || !digest.Valid {
 		return c, err
 	}

@@ -2,38 +2,77 @@ package sqlite
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/cambio-auth/cambio/issuer"
 )
 
+const (
+	selectSigningKeys = `SELECT kid, algorithm, generation, public_key, sealed, created_at, activates_at, removed_at
+		FROM signing_keys ORDER BY algorithm, generation`
+	putSigningKey = `INSERT INTO signing_keys (kid, algorithm, generation, public_key, sealed, created_at, activates_at, removed_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (kid) DO UPDATE SET sealed = excluded.sealed, activates_at = excluded.activates_at, removed_at = excluded.removed_at`
+)
+
 // SigningKeys implements issuer.KeyStore.
-func (s *Store) SigningKeys(ctx context.Context) ([]issuer.SealedKey, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT kid, algorithm, public_key, sealed, created_at
-		FROM signing_keys ORDER BY created_at, kid`)
+func (s *Store) SigningKeys(ctx context.Context) ([]issuer.SealedKey, time.Time, error) {
+	rows, err := s.read.QueryContext(ctx, selectSigningKeys)
 	if err != nil {
-		return nil, fmt.Errorf("listing signing keys: %w", err)
+		return nil, time.Time{}, fmt.Errorf("listing signing keys: %w", err)
 	}
-	keys, err := collect(rows, func(row scanner) (k issuer.SealedKey, err error) {
-		return k, row.Scan(&k.KID, &k.Algorithm, &k.PublicKey, &k.Sealed, stampTo{&k.CreatedAt})
-	})
+	keys, err := collect(rows, scanSigningKey)
 	if err != nil {
-		return nil, fmt.Errorf("listing signing keys: %w", err)
+		return nil, time.Time{}, fmt.Errorf("listing signing keys: %w", err)
 	}
-	return keys, nil
+	return keys, s.now(), nil
 }
 
-// AddFirstSigningKey implements issuer.KeyStore.
-func (s *Store) AddFirstSigningKey(ctx context.Context, k issuer.SealedKey) (stored bool, err error) {
-	err = s.write.do(ctx, func(tx *transaction) error {
-		n, err := tx.exec(ctx, `INSERT INTO signing_keys (kid, algorithm, public_key, sealed, created_at)
-			SELECT ?1, ?2, ?3, ?4, ?5 WHERE NOT EXISTS (SELECT 1 FROM signing_keys WHERE algorithm = ?2)`,
-			k.KID, k.Algorithm, k.PublicKey, k.Sealed, stamp(k.CreatedAt))
-		stored = n == 1
-		return err
+func scanSigningKey(row scanner) (k issuer.SealedKey, err error) {
+	return k, row.Scan(&k.KID, &k.Algorithm, &k.Generation, &k.PublicKey, &k.Sealed,
+		stampTo{&k.CreatedAt}, stampTo{&k.ActivatesAt}, stampTo{&k.RemovedAt})
+}
+
+// ChangeSigningKeys implements issuer.KeyStore.
+func (s *Store) ChangeSigningKeys(ctx context.Context, change func(now time.Time, keys []issuer.SealedKey) ([]issuer.SealedKey, error)) error {
+	err := s.write.do(ctx, func(tx *transaction) error {
+		rows, err := tx.query(ctx, selectSigningKeys)
+		if err != nil {
+			return err
+		}
+		before, err := collect(rows, scanSigningKey)
+		if err != nil {
+			return err
+		}
+		after, err := change(s.now(), slices.Clone(before))
+		if err != nil {
+			return err
+		}
+		for _, k := range before {
+			if slices.ContainsFunc(after, func(kept issuer.SealedKey) bool { return kept.KID == k.KID }) {
+				continue
+			}
+			if _, err := tx.exec(ctx, `DELETE FROM signing_keys WHERE kid = ?`, k.KID); err != nil {
+				return err
+			}
+		}
+		for _, k := range after {
+			if slices.ContainsFunc(before, k.Same) {
+				continue
+			}
+			_, err := tx.exec(ctx, putSigningKey, k.KID, k.Algorithm, k.Generation, k.PublicKey, k.Sealed,
+				stamp(k.CreatedAt), stamp(k.ActivatesAt), stamp(k.RemovedAt))
+			if err != nil {
+				return errors.Join(fmt.Errorf("signing key %s", k.KID), err)
+			}
+		}
+		return nil
 	})
 	if err != nil {
-		return false, fmt.Errorf("adding signing key %s: %w", k.KID, err)
+		return fmt.Errorf("signing keys: %w", err)
 	}
-	return stored, nil
+	return nil
 }

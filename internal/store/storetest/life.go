@@ -12,48 +12,11 @@ import (
 	"github.com/cambio-auth/cambio/verifier"
 )
 
-var signingKeyPromises = []promise{
-	{"signing keys come back as they were stored, oldest first", func(t *testing.T, db *database) {
-		young := issuer.SealedKey{KID: "a", Algorithm: "EdDSA", PublicKey: []byte{0, 255}, Sealed: []byte("\x00sealed"), CreatedAt: noon.Add(1)}
-		old := issuer.SealedKey{KID: "b", Algorithm: "ES256", PublicKey: []byte{1}, Sealed: []byte{2}, CreatedAt: noon}
-		for _, k := range []issuer.SealedKey{young, old} {
-			stored, err := db.AddFirstSigningKey(t.Context(), k)
-			must(t, err)
-			if !stored {
-				t.Errorf("the first key of %s was not stored", k.Algorithm)
-			}
-		}
-		keys, err := db.again().SigningKeys(t.Context())
-		must(t, err)
-		same(t, keys, []issuer.SealedKey{old, young})
-	}},
-	{"a second key of an algorithm is not stored, and that is no error", func(t *testing.T, db *database) {
-		first := issuer.SealedKey{KID: "a", Algorithm: "EdDSA", PublicKey: []byte{1}, Sealed: []byte{2}, CreatedAt: noon}
-		second := issuer.SealedKey{KID: "b", Algorithm: "EdDSA", PublicKey: []byte{3}, Sealed: []byte{4}, CreatedAt: noon.Add(-1)}
-		_, err := db.AddFirstSigningKey(t.Context(), first)
-		must(t, err)
-		stored, err := db.AddFirstSigningKey(t.Context(), second)
-		must(t, err)
-		keys, err := db.SigningKeys(t.Context())
-		must(t, err)
-		if stored {
-			t.Error("reported as stored")
-		}
-		same(t, keys, []issuer.SealedKey{first})
-	}},
-	{"a new database has no signing keys", func(t *testing.T, db *database) {
-		keys, err := db.SigningKeys(t.Context())
-		must(t, err)
-		same(t, keys, nil)
-	}},
-}
-
 var lifePromises = []promise{
 	{"a store opened again finds everything", func(t *testing.T, db *database) {
 		must(t, db.CreateKeyspace(t.Context(), verifier.Keyspace{Name: "other", Prefix: "ot"}))
 		must(t, db.CreateClient(t.Context(), client.Client{ID: "orders", Secrets: []verifier.Digest{digest("s")}}))
-		_, err := db.AddFirstSigningKey(t.Context(), issuer.SealedKey{KID: "kid", Algorithm: "EdDSA", PublicKey: []byte{1}, Sealed: []byte{2}})
-		must(t, err)
+		putSigningKeys(t, db, issuer.SealedKey{KID: "kid", Algorithm: "EdDSA", PublicKey: []byte{1}, Sealed: []byte{2}})
 		secret, _ := db.key(func(k *verifier.Key, _ *verifier.Budget) { k.Keyspace = "other" })
 		must(t, exchange(t.Context(), db, secret))
 		before := contents(t, db)
@@ -133,8 +96,10 @@ func endedCalls(ctx context.Context, s store.Store, key verifier.Key) map[string
 	_, errs["Keyspaces"] = s.Keyspaces(ctx)
 	_, errs["Client"] = s.Client(ctx, "orders")
 	_, errs["Clients"] = s.Clients(ctx)
-	_, errs["SigningKeys"] = s.SigningKeys(ctx)
-	_, errs["AddFirstSigningKey"] = s.AddFirstSigningKey(ctx, issuer.SealedKey{KID: "late", Algorithm: "EdDSA", PublicKey: []byte{1}, Sealed: []byte{2}})
+	_, _, errs["SigningKeys"] = s.SigningKeys(ctx)
+	errs["ChangeSigningKeys"] = s.ChangeSigningKeys(ctx, func(time.Time, []issuer.SealedKey) ([]issuer.SealedKey, error) {
+		return []issuer.SealedKey{{KID: "late", Algorithm: "EdDSA", PublicKey: []byte{1}, Sealed: []byte{2}}}, nil
+	})
 	return errs
 }
 
@@ -152,7 +117,7 @@ func contents(t *testing.T, s store.Store) (all everything) {
 	all.Keys, _, errs[0] = s.Keys(t.Context(), manage.KeyFilter{Limit: 1000})
 	all.Keyspaces, errs[1] = s.Keyspaces(t.Context())
 	all.Clients, errs[2] = s.Clients(t.Context())
-	all.SigningKeys, errs[3] = s.SigningKeys(t.Context())
+	all.SigningKeys, _, errs[3] = s.SigningKeys(t.Context())
 	for _, err := range errs {
 		must(t, err)
 	}

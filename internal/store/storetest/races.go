@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/cambio-auth/cambio/internal/store"
-	"github.com/cambio-auth/cambio/issuer"
 	"github.com/cambio-auth/cambio/verifier"
 )
 
@@ -129,24 +128,6 @@ var racePromises = []promise{
 		})
 		if n != 1 {
 			t.Errorf("%d disabled it, want 1", n)
-		}
-	}},
-	{"of twenty servers that start at once, one stores the first signing key", func(t *testing.T, db *database) {
-		stores := [2]store.Store{db.Store, db.again()}
-		var added atomic.Int64
-		race(t, 20, never, func(i int) error {
-			stored, err := stores[i%2].AddFirstSigningKey(t.Context(), issuer.SealedKey{
-				KID: fmt.Sprintf("kid%d", i), Algorithm: "EdDSA", PublicKey: []byte{1}, Sealed: []byte{2}, CreatedAt: noon,
-			})
-			if stored {
-				added.Add(1)
-			}
-			return err
-		})
-		keys, err := db.SigningKeys(t.Context())
-		must(t, err)
-		if added.Load() != 1 || len(keys) != 1 {
-			t.Errorf("%d stored a key and %d are there, want 1 and 1", added.Load(), len(keys))
 		}
 	}},
 }
