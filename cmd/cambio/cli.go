@@ -16,15 +16,16 @@ import (
 
 // cli is the grammar of the command line.
 type cli struct {
-	Serve     serveCmd     `cmd:"" help:"Serve the exchange."`
-	Dev       devCmd       `cmd:"" help:"Try it: a server, a key and a backend that last until Ctrl-C."`
-	Keyspace  keyspaceCmd  `cmd:"" help:"Manage keyspaces: groups of keys with shared defaults."`
-	Client    clientCmd    `cmd:"" help:"Manage clients: programs that may exchange keys."`
-	Key       keyCmd       `cmd:"" help:"Manage API keys."`
-	Usage     usageCmd     `cmd:"" help:"Tell who used what."`
-	Health    healthCmd    `cmd:"" help:"Ask a running server whether it is ready."`
-	MasterKey masterKeyCmd `cmd:"" help:"Make a master key, which seals the signing keys in the store."`
-	Version   versionCmd   `cmd:"" help:"Print the version."`
+	Serve      serveCmd      `cmd:"" help:"Serve the exchange."`
+	Dev        devCmd        `cmd:"" help:"Try it: a server, a key and a backend that last until Ctrl-C."`
+	Keyspace   keyspaceCmd   `cmd:"" help:"Manage keyspaces: groups of keys with shared defaults."`
+	Client     clientCmd     `cmd:"" help:"Manage clients: programs that may exchange keys."`
+	Key        keyCmd        `cmd:"" help:"Manage API keys."`
+	SigningKey signingKeyCmd `cmd:"" help:"Manage the keys that sign tokens."`
+	Usage      usageCmd      `cmd:"" help:"Tell who used what."`
+	Health     healthCmd     `cmd:"" help:"Ask a running server whether it is ready."`
+	MasterKey  masterKeyCmd  `cmd:"" help:"Make a master key, which seals the signing keys in the store."`
+	Version    versionCmd    `cmd:"" help:"Print the version."`
 }
 
 const description = `Cambio exchanges long-lived API keys for short-lived signed tokens. The key is verified once; backends check the token offline.`

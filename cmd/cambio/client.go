@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -22,6 +23,7 @@ type clientCreateCmd struct {
 	Keyspace   []string         `placeholder:"NAME" help:"A keyspace whose keys it may exchange; '*' for all, later ones included. Repeat for more. Default: default."`
 	Permission []permissionFlag `sep:"none" placeholder:"RESOURCE:ACTION,…" help:"The most that its tokens may hold. Repeat for more. Default: no bound."`
 	Right      []client.Right   `placeholder:"RIGHT" help:"What it may do. Repeat for more. Default: tokens:exchange."`
+	Algorithm  string           `placeholder:"ALG" help:"What its tokens are signed with, if its backends cannot read the server's first: EdDSA, ES256 or RS256. The server must have it in CAMBIO_SIGNING_ALGS."`
 	storeFlags `embed:""`
 }
 
@@ -50,10 +52,11 @@ func (c *clientCreateCmd) Run(ctx context.Context, p process) error {
 			Audiences:   c.Audience,
 			Keyspaces:   c.Keyspace,
 			Permissions: merge(c.Permission),
+			Algorithm:   c.Algorithm,
 		})
 		if err != nil {
 			return flagsFor(err, map[string]string{
-				"client_id": "CLIENT-ID", "rights": "--right", "audiences": "--audience", "keyspaces": "--keyspace", "permissions": "--permission",
+				"client_id": "CLIENT-ID", "rights": "--right", "audiences": "--audience", "keyspaces": "--keyspace", "permissions": "--permission", "algorithm": "--algorithm",
 			})
 		}
 		if len(made.Audiences) == 0 && made.Holds(client.TokensExchange) {
@@ -134,6 +137,7 @@ func (c *clientShowCmd) Run(ctx context.Context, p process) error {
 		out.line("audiences", showList(v.Audiences, "none"))
 		out.line("keyspaces", showList(v.Keyspaces, "none"))
 		out.line("permissions", showPermissions(v.Permissions, "no bound"))
+		out.line("algorithm", cmp.Or(v.Algorithm, "the server's first"))
 		out.line("state", yes(v.Disabled, "disabled", "active"))
 		out.line("created", showTime(v.CreatedAt, "-"))
 		return table(p.stdout, out)
@@ -147,6 +151,7 @@ type clientJSON struct {
 	Audiences   []string             `json:"audiences"`
 	Keyspaces   []string             `json:"keyspaces"`
 	Permissions verifier.Permissions `json:"permissions"` // null: no bound
+	Algorithm   string               `json:"algorithm,omitempty"`
 	Disabled    bool                 `json:"disabled"`
 	CreatedAt   *time.Time           `json:"created_at"`
 }
@@ -158,6 +163,7 @@ func viewClient(c client.Client) clientJSON {
 		Audiences:   orEmpty(c.Audiences),
 		Keyspaces:   orEmpty(c.Keyspaces),
 		Permissions: c.Permissions,
+		Algorithm:   c.Algorithm,
 		Disabled:    c.Disabled,
 		CreatedAt:   instant(c.CreatedAt),
 	}

@@ -25,17 +25,21 @@ type storeFlags struct {
 // create opens the store for a command that may make it.
 func (s storeFlags) create(ctx context.Context, p process, do func(*manage.Manager) error) error {
 	path, missing := s.missing()
-	return s.open(ctx, func(m *manage.Manager) error {
+	return s.open(ctx, func(db store.Store) error {
 		if missing {
 			p.note("made a new store, %s", path)
 		}
-		return do(m)
+		return do(manage.New(db, nil))
 	})
 }
 
 // use opens the store for a command that needs it to be there: a mistyped path
 // is an error, not a new and empty database.
 func (s storeFlags) use(ctx context.Context, do func(*manage.Manager) error) error {
+	return s.useStore(ctx, func(db store.Store) error { return do(manage.New(db, nil)) })
+}
+
+func (s storeFlags) useStore(ctx context.Context, do func(store.Store) error) error {
 	if path, missing := s.missing(); missing {
 		return fmt.Errorf("CAMBIO_STORE: there is no database %s; name another with --store, or create something in it", path)
 	}
@@ -51,13 +55,13 @@ func (s storeFlags) missing() (string, bool) {
 	return path, errors.Is(err, fs.ErrNotExist)
 }
 
-func (s storeFlags) open(ctx context.Context, do func(*manage.Manager) error) (err error) {
+func (s storeFlags) open(ctx context.Context, do func(store.Store) error) (err error) {
 	db, err := store.Open(ctx, s.Store.Store)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	return do(manage.New(db, nil))
+	return do(db)
 }
 
 // sqlitePath returns the path in a store's URL, if it is one of SQLite.

@@ -28,20 +28,21 @@ import (
 const patience = 30 * time.Second
 
 var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
-	"ready":            cmdReady,
-	"field":            cmdField,
-	"exchangekey":      cmdExchangeKey,
-	"checktoken":       cmdCheckToken,
-	"inflight":         cmdInFlight,
-	"cutoff":           cmdCutOff,
-	"get":              cmdGet,
-	"eventually":       cmdEventually,
-	"eventuallylogged": cmdEventuallyLogged,
-	"freeport":         cmdFreePort,
-	"sigterm":          cmdSigterm,
-	"taken":            cmdTaken,
-	"exitcode":         cmdExitCode,
-	"shows":            cmdShows,
+	"ready":             cmdReady,
+	"field":             cmdField,
+	"exchangekey":       cmdExchangeKey,
+	"checktoken":        cmdCheckToken,
+	"eventuallyrefused": cmdEventuallyRefused,
+	"inflight":          cmdInFlight,
+	"cutoff":            cmdCutOff,
+	"get":               cmdGet,
+	"eventually":        cmdEventually,
+	"eventuallylogged":  cmdEventuallyLogged,
+	"freeport":          cmdFreePort,
+	"sigterm":           cmdSigterm,
+	"taken":             cmdTaken,
+	"exitcode":          cmdExitCode,
+	"shows":             cmdShows,
 }
 
 // ready LOG waits until the server that writes LOG is ready, and sets $PUBLIC
@@ -140,13 +141,7 @@ func accept(ts *testscript.TestScript, neg bool, resp *http.Response) {
 // checktoken FILE AUDIENCE checks as a backend does, with the keys at $PUBLIC,
 // and prints what the token says. $ISSUER is the issuer if it is another.
 func cmdCheckToken(ts *testscript.TestScript, neg bool, args []string) {
-	cfg := sdk.CheckerConfig{Issuer: ts.Getenv("PUBLIC"), Audience: args[1]}
-	if iss := ts.Getenv("ISSUER"); iss != "" {
-		cfg.Issuer, cfg.JWKSURL = iss, ts.Getenv("PUBLIC")+wire.PathJWKS
-	}
-	checker, err := sdk.NewChecker(cfg)
-	ts.Check(err)
-	token, err := checker.Check(context.Background(), readFile(ts, args[0]))
+	token, err := check(ts, args[0], args[1])
 	if (err == nil) == neg {
 		ts.Fatalf("checking the token: %v", err)
 	}
@@ -154,6 +149,24 @@ func cmdCheckToken(ts *testscript.TestScript, neg bool, args []string) {
 		_, _ = fmt.Fprintf(ts.Stdout(), "sub=%s client=%s key=%s scope=%q lifetime=%s\n",
 			token.Subject(), token.ClientID(), token.KeyID(), token.Scope(), token.ExpiresAt().Sub(token.IssuedAt()))
 	}
+}
+
+// eventuallyrefused FILE AUDIENCE waits until backends that start now refuse it.
+func cmdEventuallyRefused(ts *testscript.TestScript, _ bool, args []string) {
+	until(ts, args[0]+" is refused", func() bool {
+		_, err := check(ts, args[0], args[1])
+		return errors.Is(err, sdk.ErrRefused)
+	})
+}
+
+func check(ts *testscript.TestScript, file, audience string) (*sdk.Token, error) {
+	cfg := sdk.CheckerConfig{Issuer: ts.Getenv("PUBLIC"), Audience: audience}
+	if iss := ts.Getenv("ISSUER"); iss != "" {
+		cfg.Issuer, cfg.JWKSURL = iss, ts.Getenv("PUBLIC")+wire.PathJWKS
+	}
+	checker, err := sdk.NewChecker(cfg)
+	ts.Check(err)
+	return checker.Check(context.Background(), readFile(ts, file))
 }
 
 // inflight KEYFILE AUDIENCE begins an exchange, tells the server to stop, waits

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/cambio-auth/cambio/internal/client"
+	"github.com/cambio-auth/cambio/internal/wire"
 	"github.com/cambio-auth/cambio/verifier"
 )
 
@@ -28,6 +29,7 @@ type NewClient struct {
 	Audiences   []string             // whom it may ask tokens for
 	Keyspaces   []string             // none: default; "*": every one
 	Permissions verifier.Permissions // the most its tokens may hold; nil: no bound
+	Algorithm   string               // the JWS alg that its backends can read; empty: the server's first
 }
 
 // CreateClient returns the client and its secret, which is not to be had
@@ -52,6 +54,7 @@ func (m *Manager) CreateClient(ctx context.Context, n NewClient) (client.Client,
 		Audiences:   distinct(n.Audiences),
 		Keyspaces:   distinct(n.Keyspaces),
 		Permissions: n.Permissions,
+		Algorithm:   n.Algorithm,
 		Secrets:     []verifier.Digest{secret.Digest()},
 		CreatedAt:   m.now().UTC(),
 		Version:     1,
@@ -71,6 +74,9 @@ func (m *Manager) validateClient(ctx context.Context, n NewClient) error {
 		if !slices.Contains(client.Rights(), r) {
 			bad.check("rights", fmt.Errorf("%.40q is not one of %s", r, joinRights()))
 		}
+	}
+	if n.Algorithm != "" && !slices.Contains(wire.SigningAlgs(), n.Algorithm) {
+		bad.check("algorithm", fmt.Errorf("%.40q is not one of %s", n.Algorithm, strings.Join(wire.SigningAlgs(), ", ")))
 	}
 	bad.check("audiences", validAudiences(n.Audiences))
 	bad.check("permissions", validPermissions(n.Permissions))
