@@ -45,6 +45,7 @@ func Decide(now time.Time, rec *Record, req Request) (Grant, error) {
 		TokenLifetime: rec.Keyspace.TokenLifetime,
 		NotAfter:      rec.Key.ExpiresAt,
 		GrantedAt:     now,
+		Status:        rec.Status,
 	}
 	if rec.Keyspace.PublishMetadata {
 		grant.Metadata = rec.Key.Metadata

@@ -167,11 +167,16 @@ type Keyspace struct {
 	CreatedAt       time.Time
 }
 
+// StatusRef says where the status of a key's tokens is published. A grant carries
+// the one that was read with the key; what it means is for others to know.
+type StatusRef struct{ List, Index, Generation int64 }
+
 // Record is all that decides about a key, read in one transaction. Records of
 // keys that share a budget share the pointer.
 type Record struct {
 	Key      Key
 	Keyspace Keyspace
+	Status   StatusRef
 	Budget   *Budget
 	Uses     []Use // to be added to the usage counters; none when loaded
 }

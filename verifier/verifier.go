@@ -85,6 +85,7 @@ type Grant struct {
 	TokenLifetime time.Duration   // the keyspace's; zero: the server's default
 	NotAfter      time.Time       // the key's expiry; zero: none
 	GrantedAt     time.Time       // by the database's clock
+	Status        StatusRef
 }
 
 // Verify decides about req.Key and charges its budget if the answer is yes.

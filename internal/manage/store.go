@@ -33,7 +33,8 @@ type KeyStore interface {
 
 	// ChangeKey lets change alter a key's state, and nothing else, in one transaction with the
 	// row locked; an error from change is returned and alters nothing. Every
-	// exchange that starts after ChangeKey returned sees the change.
+	// exchange that starts after ChangeKey returned sees the change. The status of
+	// the key's tokens follows, in the same transaction, as StatusOf says.
 	ChangeKey(ctx context.Context, id verifier.KeyID, change func(now time.Time, key *verifier.Key) error) (verifier.Record, time.Time, error)
 }
 
@@ -62,6 +63,20 @@ type ClientStore interface {
 	Clients(ctx context.Context) ([]client.Client, error)          // by id
 }
 
+// VoidStore makes tokens void, without a change to their keys. When a method has
+// returned, every token is void whose exchange had started before it was called, and
+// none is whose exchange starts afterwards. Each is one transaction.
+type VoidStore interface {
+	// VoidKeys makes the tokens of these keys void and returns how many keys that
+	// were: those that are there and not revoked. Each gets another status entry;
+	// the one it had is invalid for good.
+	VoidKeys(ctx context.Context, ids []verifier.KeyID) (int, error)
+
+	// VoidKeyspaces begins another generation of statuses in a keyspace, or in every
+	// one if name is empty, and returns in how many. It fails with ErrNotFound.
+	VoidKeyspaces(ctx context.Context, name string) (int, error)
+}
+
 // UsageStore tells what was used. See usage.Store for the promise.
 type UsageStore interface {
 	Usage(ctx context.Context, q usage.Query) ([]usage.Point, error)
@@ -71,6 +86,7 @@ type UsageStore interface {
 type Store interface {
 	UsageStore
 	KeyStore
+	VoidStore
 	KeyspaceStore
 	ClientStore
 }

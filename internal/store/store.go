@@ -1,6 +1,6 @@
 // Package store opens the database that a URL names. What a database must do
 // is declared by those who need it: verifier.Store, issuer.KeyStore,
-// manage.Store and usage.Store.
+// issuer.StatusStore, manage.Store and usage.Store.
 package store
 
 import (
@@ -22,6 +22,7 @@ var ErrAway = errors.New("the database does not answer")
 type Store interface {
 	verifier.Store
 	issuer.KeyStore
+	issuer.StatusStore
 	manage.Store
 	usage.Store
 	io.Closer

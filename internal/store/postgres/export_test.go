@@ -36,3 +36,9 @@ func (s *Store) Setting(ctx context.Context, name string) (value string, err err
 func (s *Store) Prepared(ctx context.Context) (n int64, err error) {
 	return n, s.pool.QueryRow(ctx, `SELECT count(*) FROM pg_prepared_statements`).Scan(&n)
 }
+
+// Statements whose plans are tested.
+const (
+	SelectStatusChanges = selectStatusChanges
+	TakeStatus          = takeStatus
+)

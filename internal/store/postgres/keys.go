@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -17,8 +18,8 @@ const (
 		refilled, rate_limit, rate_window, rate_burst, tat)
 		SELECT * FROM ` + unnestBudgets + ` ON CONFLICT (id) DO NOTHING`
 	insertKey = `INSERT INTO keys (id, digest, start, keyspace, owner, name, permissions, audiences,
-		metadata, state, created_at, expires_at, budget_id)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text[], $9, $10, $11, $12, $13)`
+		metadata, state, created_at, expires_at, budget_id, status_list, status_index)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text[], $9, $10, $11, $12, $13, $14, $15)`
 	selectKey  = `SELECT ` + recordColumns + ` FROM keys k` + recordJoins + ` WHERE k.id = $1`
 	selectKeys = `SELECT ` + recordColumns + ` FROM keys k` + recordJoins + ` WHERE k.id > $1`
 )
@@ -33,10 +34,13 @@ func (s *Store) CreateKey(ctx context.Context, key verifier.Key, budget verifier
 		args, err = keyArgs(key, budget.ID)
 	}
 	if err == nil {
-		err = s.transact(ctx, func(tx *transaction) ([]statement, error) {
-			_, err := tx.write(ctx, statement{insertBudget, budgets.args()}, statement{insertKey, args})
-			return nil, taken(err)
-		})
+		err = taken(s.transact(ctx, func(tx *transaction) ([]statement, error) {
+			status, err := tx.addBudget(ctx, &budgets, key.Keyspace)
+			if err == nil && status.List == 0 {
+				status, err = tx.newStatusOfNewList(ctx, s.listSize, key.Keyspace)
+			}
+			return []statement{{insertKey, append(slices.Clip(args), status.List, status.Index)}}, err
+		}))
 	}
 	switch {
 	case errors.Is(err, manage.ErrNotFound):
@@ -47,7 +51,20 @@ func (s *Store) CreateKey(ctx context.Context, key verifier.Key, budget verifier
 	return nil
 }
 
-// keyArgs are the parameters of insertKey.
+// addBudget begins a transaction, and takes a status along if there is one to be
+// had without more ado.
+func (tx *transaction) addBudget(ctx context.Context, budgets *budgetArrays, keyspace string) (status verifier.StatusRef, err error) {
+	err = tx.begin(ctx, []statement{{insertBudget, budgets.args()}, takeStatusIn(keyspace)}, func(results pgx.BatchResults) error {
+		if _, err := results.Exec(); err != nil {
+			return err
+		}
+		status, err = scanTaken(results)
+		return err
+	})
+	return status, err
+}
+
+// keyArgs are the parameters of insertKey but for the status.
 func keyArgs(key verifier.Key, budget verifier.BudgetID) ([]any, error) {
 	permissions, err := permissionsText(key.Permissions)
 	if err != nil {
@@ -116,7 +133,11 @@ func (s *Store) ChangeKey(ctx context.Context, id verifier.KeyID, change func(no
 			return nil, err
 		}
 		rec.Key.State = changed.State
-		return []statement{{`UPDATE keys SET state = $1 WHERE id = $2`, []any{string(changed.State), string(id)}}}, nil
+		return []statement{
+			{`UPDATE keys SET state = $1 WHERE id = $2`, []any{string(changed.State), string(id)}},
+			{nextRevision, nil},
+			changeStatus(manage.StatusOf(changed.State), rec.Status),
+		}, nil
 	})
 	if err != nil {
 		return verifier.Record{}, time.Time{}, fmt.Errorf("changing key %s: %w", id, err)

@@ -13,11 +13,14 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/cambio-auth/cambio/issuer"
 )
 
 // Options changes how a store behaves.
 type Options struct {
-	MaxConns int // connections at a time; zero: pool_max_conns of the URL, or else 8
+	MaxConns       int   // connections at a time; zero: pool_max_conns of the URL, or else 8
+	StatusListSize int64 // entries of lists that are opened; zero: issuer.StatusListSize
 }
 
 // defaultConns is enough for four groups in flight and some questions beside.
@@ -67,7 +70,7 @@ func open(ctx context.Context, url string, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	store := &Store{pool: pool}
+	store := &Store{pool: pool, listSize: cmp.Or(opts.StatusListSize, issuer.StatusListSize)}
 	if err := store.Ping(ctx); err != nil {
 		return nil, errors.Join(err, store.Close())
 	}

@@ -60,7 +60,8 @@ import (
 
 // Store is an open database. It is safe for concurrent use.
 type Store struct {
-	pool *pgxpool.Pool
+	pool     *pgxpool.Pool
+	listSize int64
 }
 
 // The database's clock, in microseconds since 1970.

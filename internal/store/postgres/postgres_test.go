@@ -45,7 +45,7 @@ func shiftable(t *testing.T, params string) storetest.Database {
 	})
 	return storetest.Database{
 		Open: func(ctx context.Context) (store.Store, error) {
-			return postgres.Open(ctx, url+"&search_path=shifted,pg_catalog,public"+params, postgres.Options{})
+			return postgres.Open(ctx, url+"&search_path=shifted,pg_catalog,public"+params, postgres.Options{StatusListSize: storetest.StatusListSize})
 		},
 		Shift: func(ctx context.Context, by time.Duration) error {
 			return exec(ctx, url, fmt.Sprintf(`UPDATE shifted.clock SET by = by + interval '%d microseconds'`, by.Microseconds()))

@@ -13,7 +13,7 @@ import (
 // What a verifier.Record is made of; scanRecord reads the columns in this order.
 const (
 	recordColumns = `k.id, k.digest, k.start, k.keyspace, k.owner, k.name, k.permissions, k.audiences,
-		k.metadata, k.state, k.created_at, k.expires_at, ` + keyspaceColumns + `, ` + budgetColumns
+		k.metadata, k.state, k.created_at, k.expires_at, k.status_list, k.status_index, s.status_generation, ` + keyspaceColumns + `, ` + budgetColumns
 	recordJoins = ` JOIN keyspaces s ON s.name = k.keyspace JOIN budgets b ON b.id = k.budget_id`
 
 	budgetColumns = `b.id, b.counted, b.remaining, b.refill_amount, b.refill_interval, b.refill_anchor,
@@ -28,10 +28,11 @@ type keyRow struct {
 	created, expires pgtype.Int8
 }
 
-func (r *keyRow) dest(k *verifier.Key) []any {
+func (r *keyRow) dest(rec *verifier.Record) []any {
+	k, status := &rec.Key, &rec.Status
 	return []any{
 		&r.id, &r.digest, &k.Start, &k.Keyspace, &k.Owner, &k.Name, &r.permissions, &k.Audiences,
-		&r.metadata, &r.state, &r.created, &r.expires,
+		&r.metadata, &r.state, &r.created, &r.expires, &status.List, &status.Index, &status.Generation,
 	}
 }
 
@@ -73,7 +74,7 @@ func scanRecord(row pgx.CollectableRow) (verifier.Record, error) {
 	var k keyRow
 	var s keyspaceRow
 	var b budgetRow
-	dest := append(k.dest(&rec.Key), s.dest(&rec.Keyspace)...)
+	dest := append(k.dest(&rec), s.dest(&rec.Keyspace)...)
 	err := row.Scan(append(dest, b.dest(rec.Budget)...)...)
 	if err == nil {
 		err = k.decode(&rec.Key)

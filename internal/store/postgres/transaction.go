@@ -96,14 +96,27 @@ func (s *Store) attempt(ctx context.Context, work func(*transaction) ([]statemen
 func (tx *transaction) begin(ctx context.Context, statements []statement, read func(pgx.BatchResults) error) error {
 	var batch pgx.Batch
 	batch.Queue(begin)
+	return tx.send(ctx, &batch, statements, func(results pgx.BatchResults) error {
+		_, err := results.Exec()
+		if err == nil && read != nil {
+			err = read(results)
+		}
+		return err
+	})
+}
+
+// ask sends more statements in the transaction that begin has opened.
+func (tx *transaction) ask(ctx context.Context, statements []statement, read func(pgx.BatchResults) error) error {
+	var batch pgx.Batch
+	return tx.send(ctx, &batch, statements, read)
+}
+
+func (tx *transaction) send(ctx context.Context, batch *pgx.Batch, statements []statement, read func(pgx.BatchResults) error) error {
 	for _, s := range statements {
 		batch.Queue(s.sql, s.args...)
 	}
-	results := tx.conn.SendBatch(ctx, &batch)
-	_, err := results.Exec()
-	if err == nil && read != nil {
-		err = read(results)
-	}
+	results := tx.conn.SendBatch(ctx, batch)
+	err := read(results)
 	closeErr := results.Close()
 	if err == nil {
 		err = closeErr

@@ -41,3 +41,6 @@ func (s *Store) FailCommit(ctx context.Context) error {
 		return err
 	})
 }
+
+// SelectStatusChanges is a statement whose plan is tested.
+const SelectStatusChanges = selectStatusChanges

@@ -16,8 +16,8 @@ const (
 		refilled, rate_limit, rate_window, rate_burst, tat)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`
 	insertKey = `INSERT INTO keys (id, digest, start, keyspace, owner, name, permissions, audiences,
-		metadata, state, created_at, expires_at, budget_id)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+		metadata, state, created_at, expires_at, budget_id, status_list, status_index)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	selectKey = `SELECT ` + recordColumns + ` FROM keys k` + recordJoins + ` WHERE k.id = ?`
 )
 
@@ -28,9 +28,13 @@ func (s *Store) CreateKey(ctx context.Context, key verifier.Key, budget verifier
 		if _, err := tx.exec(ctx, insertBudget, budgetArgs(&budget)...); err != nil {
 			return fmt.Errorf("budget %s: %w", budget.ID, err)
 		}
-		_, err := tx.exec(ctx, insertKey, key.ID, key.Digest[:], key.Start, key.Keyspace, key.Owner, key.Name,
+		status, err := s.newStatus(ctx, tx, key.Keyspace)
+		if err != nil {
+			return fmt.Errorf("a status: %w", taken(err))
+		}
+		_, err = tx.exec(ctx, insertKey, key.ID, key.Digest[:], key.Start, key.Keyspace, key.Owner, key.Name,
 			jsonOf{key.Permissions}, jsonOf{key.Audiences}, rawOf(key.Metadata), key.State,
-			stamp(key.CreatedAt), stamp(key.ExpiresAt), budget.ID)
+			stamp(key.CreatedAt), stamp(key.ExpiresAt), budget.ID, status.List, status.Index)
 		return taken(err)
 	})
 	switch {
@@ -99,8 +103,10 @@ func (s *Store) ChangeKey(ctx context.Context, id verifier.KeyID, change func(no
 			return err
 		}
 		rec.Key.State = changed.State
-		_, err = tx.exec(ctx, `UPDATE keys SET state = ? WHERE id = ?`, changed.State, id)
-		return err
+		if _, err := tx.exec(ctx, `UPDATE keys SET state = ? WHERE id = ?`, changed.State, id); err != nil {
+			return err
+		}
+		return setStatus(ctx, tx, rec.Status, manage.StatusOf(changed.State))
 	})
 	if err != nil {
 		return verifier.Record{}, time.Time{}, fmt.Errorf("changing key %s: %w", id, err)

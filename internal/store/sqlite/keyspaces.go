@@ -28,7 +28,8 @@ func scanKeyspace(row scanner) (ks verifier.Keyspace, err error) {
 // CreateKeyspace implements manage.KeyspaceStore.
 func (s *Store) CreateKeyspace(ctx context.Context, ks verifier.Keyspace) error {
 	err := s.write.do(ctx, func(tx *transaction) error {
-		_, err := tx.exec(ctx, `INSERT INTO keyspaces VALUES (?, ?, ?, ?, ?, ?, ?)`,
+		_, err := tx.exec(ctx, `INSERT INTO keyspaces (name, prefix, key_lifetime, token_lifetime, publish_metadata, imported_keys, created_at)
+			VALUES (?, ?, ?, ?, ?, ?, ?)`,
 			ks.Name, ks.Prefix, ks.KeyLifetime, ks.TokenLifetime, ks.PublishMetadata, ks.ImportedKeys,
 			stamp(ks.CreatedAt))
 		if err != nil || !ks.ImportedKeys {

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -13,6 +14,8 @@ import (
 	"time"
 
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/cambio-auth/cambio/issuer"
 )
 
 // readers is how many queries run beside the writer.
@@ -34,6 +37,7 @@ func Open(ctx context.Context, path string, opts Options) (*Store, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
+	opts.StatusListSize = cmp.Or(opts.StatusListSize, issuer.StatusListSize)
 	store, err := open(ctx, path, opts)
 	if err != nil {
 		return nil, fmt.Errorf("CAMBIO_STORE: sqlite:%s: %w", path, explain(path, err))
@@ -63,7 +67,7 @@ func open(ctx context.Context, path string, opts Options) (*Store, error) {
 	}
 	read.SetMaxOpenConns(readers)
 	read.SetMaxIdleConns(readers)
-	store := &Store{path: path, clock: opts.Now, write: newWriter(write), read: read}
+	store := &Store{path: path, clock: opts.Now, listSize: opts.StatusListSize, write: newWriter(write), read: read}
 	if err := store.start(ctx); err != nil {
 		return nil, errors.Join(err, store.Close())
 	}

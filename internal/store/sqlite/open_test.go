@@ -108,7 +108,7 @@ var wrongFiles = map[string]wrongFile{
 			closed(t, path)
 			query(t, path, `INSERT INTO schema_version (version_id, is_applied) VALUES (99, 1); SELECT 1`)
 		},
-		want: "its schema is version 99 and this binary knows none above 2; run the newer binary that made it",
+		want: "its schema is version 99 and this binary knows none above 3; run the newer binary that made it",
 	},
 	"a newer schema whose last changes are in the log": {
 		setUp: func(t *testing.T, path string) {
@@ -119,7 +119,7 @@ var wrongFiles = map[string]wrongFile{
 				write(t, path+suffix, read(live+suffix))
 			}
 		},
-		want: "its schema is version 99 and this binary knows none above 2; run the newer binary that made it",
+		want: "its schema is version 99 and this binary knows none above 3; run the newer binary that made it",
 	},
 }
 

@@ -9,7 +9,7 @@ import (
 // What a verifier.Record is made of; scanRecord reads the columns in this order.
 const (
 	recordColumns = `k.id, k.digest, k.start, k.keyspace, k.owner, k.name, k.permissions, k.audiences,
-		k.metadata, k.state, k.created_at, k.expires_at, ` + keyspaceColumns + `, ` + budgetColumns
+		k.metadata, k.state, k.created_at, k.expires_at, k.status_list, k.status_index, s.status_generation, ` + keyspaceColumns + `, ` + budgetColumns
 	recordJoins = ` JOIN keyspaces s ON s.name = k.keyspace JOIN budgets b ON b.id = k.budget_id`
 )
 
@@ -19,7 +19,7 @@ func scanRecord(row scanner) (verifier.Record, error) {
 	dest := []any{
 		&k.ID, digestTo{&k.Digest}, &k.Start, &k.Keyspace, &k.Owner, &k.Name,
 		jsonTo{&k.Permissions}, jsonTo{&k.Audiences}, rawTo{&k.Metadata}, &k.State,
-		stampTo{&k.CreatedAt}, stampTo{&k.ExpiresAt},
+		stampTo{&k.CreatedAt}, stampTo{&k.ExpiresAt}, &rec.Status.List, &rec.Status.Index, &rec.Status.Generation,
 	}
 	dest = append(dest, keyspaceDest(&rec.Keyspace)...)
 	dest = append(dest, budgetDest(rec.Budget)...)

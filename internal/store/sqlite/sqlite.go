@@ -30,15 +30,17 @@ import (
 
 // Options changes how a store behaves.
 type Options struct {
-	Now func() time.Time // the database's clock; zero: time.Now
+	Now            func() time.Time // the database's clock; zero: time.Now
+	StatusListSize int64            // entries of lists that are opened; zero: issuer.StatusListSize
 }
 
 // Store is an open database. It is safe for concurrent use.
 type Store struct {
-	path  string
-	clock func() time.Time
-	write *writer
-	read  *sql.DB
+	path     string
+	clock    func() time.Time
+	listSize int64
+	write    *writer
+	read     *sql.DB
 }
 
 // now is the database's clock: UTC, and without the monotonic reading that no

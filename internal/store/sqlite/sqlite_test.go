@@ -29,7 +29,7 @@ func TestSQLite(t *testing.T) {
 		now := func() time.Time { return time.Now().Add(time.Duration(shift.Load())) }
 		return storetest.Database{
 			Open: func(ctx context.Context) (store.Store, error) {
-				return sqlite.Open(ctx, path, sqlite.Options{Now: now})
+				return sqlite.Open(ctx, path, sqlite.Options{Now: now, StatusListSize: storetest.StatusListSize})
 			},
 			Shift: func(_ context.Context, by time.Duration) error {
 				shift.Add(int64(by))

@@ -92,6 +92,9 @@ func endedCalls(ctx context.Context, s store.Store, key verifier.Key) map[string
 		k.State = verifier.Revoked
 		return nil
 	})
+	_, errs["VoidKeys"] = s.VoidKeys(ctx, []verifier.KeyID{key.ID})
+	_, errs["VoidKeyspaces"] = s.VoidKeyspaces(ctx, "")
+	_, _, errs["StatusChanges"] = s.StatusChanges(ctx, 0, func(issuer.StatusChange) error { return nil })
 	_, errs["Keyspace"] = s.Keyspace(ctx, "default")
 	_, errs["Keyspaces"] = s.Keyspaces(ctx)
 	_, errs["Client"] = s.Client(ctx, "orders")

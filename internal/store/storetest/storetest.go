@@ -1,5 +1,5 @@
 // Package storetest holds every store to the promises of verifier.Store,
-// issuer.KeyStore, manage.Store and usage.Store. It knows nothing about any database: what is
+// issuer.KeyStore, issuer.StatusStore, manage.Store and usage.Store. It knows nothing about any database: what is
 // true of one only is tested beside it.
 //
 // The suite runs in real time, because the clock is the database's; that can
@@ -22,18 +22,22 @@ import (
 
 // Database is an empty database at the newest schema.
 type Database struct {
-	// Open opens a store on it. Every call opens another, as another process
-	// would. The suite closes them; Close may be called twice.
+	// Open opens a store on it, whose status lists have StatusListSize entries. Every
+	// call opens another, as another process would. The suite closes them; Close may
+	// be called twice.
 	Open func(ctx context.Context) (store.Store, error)
 
 	// Shift moves the clock of the database, for every store on it.
 	Shift func(ctx context.Context, by time.Duration) error
 }
 
+// StatusListSize makes lists fill up while there are few keys.
+const StatusListSize = 64
+
 // Run runs the suite. fresh makes a database for one test.
 func Run(t *testing.T, fresh func(t *testing.T) Database) {
 	for _, group := range [][]promise{
-		updatePromises, racePromises, keyPromises, keyspacePromises, clientPromises, signingKeyPromises,
+		updatePromises, racePromises, keyPromises, keyspacePromises, clientPromises, signingKeyPromises, statusPromises, voidPromises,
 		usagePromises, lifePromises, historyPromises, replicaPromises,
 	} {
 		for _, p := range group {

@@ -1,0 +1,78 @@
+package manage
+
+import (
+	"context"
+	"errors"
+
+	"github.com/cambio-auth/cambio/internal/wire"
+	"github.com/cambio-auth/cambio/verifier"
+)
+
+// StatusOf is what the tokens of a key in this state are (Token Status List §7.1).
+func StatusOf(state verifier.State) int {
+	switch state {
+	case verifier.Active:
+		return wire.StatusValid
+	case verifier.Disabled:
+		return wire.StatusSuspended
+	}
+	return wire.StatusInvalid
+}
+
+// Everything below makes tokens void that were issued before, also those whose
+// exchange is under way: an exchange that starts afterwards gives a token that is
+// good. Keys stay as they are. Who checks tokens knows as soon as after a
+// revocation.
+
+// VoidKey makes the tokens of a key void. It fails with ErrNotFound. Tokens of a
+// revoked key are void as it is.
+func (m *Manager) VoidKey(ctx context.Context, id verifier.KeyID) (KeyView, error) {
+	if _, err := m.store.VoidKeys(ctx, []verifier.KeyID{id}); err != nil {
+		return KeyView{}, err
+	}
+	return m.Key(ctx, id)
+}
+
+// VoidOwner makes the tokens of all keys of an owner void, and returns how many
+// keys that were; revoked ones are not counted. It works through them in batches:
+// one that was cut short has voided some, and may be repeated.
+func (m *Manager) VoidOwner(ctx context.Context, owner string) (int, error) {
+	if owner == "" {
+		return 0, &InvalidError{"owner", errors.New("is required")}
+	}
+	const batch = 500 // keys that wait for each other
+	total := 0
+	filter := KeyFilter{Owner: owner, Limit: batch}
+	for {
+		recs, _, err := m.store.Keys(ctx, filter)
+		if err != nil || len(recs) == 0 {
+			return total, err
+		}
+		ids := make([]verifier.KeyID, len(recs))
+		for i, rec := range recs {
+			ids[i] = rec.Key.ID
+		}
+		n, err := m.store.VoidKeys(ctx, ids)
+		total += n
+		if err != nil || len(recs) < batch {
+			return total, err
+		}
+		filter.After = ids[len(ids)-1]
+	}
+}
+
+// VoidKeyspace makes the tokens of all keys of a keyspace void, however many
+// those are, at once. It fails with ErrNotFound.
+func (m *Manager) VoidKeyspace(ctx context.Context, name string) error {
+	if err := verifier.ValidateKeyspace(name); err != nil {
+		return &InvalidError{"keyspace", err}
+	}
+	_, err := m.store.VoidKeyspaces(ctx, name)
+	return err
+}
+
+// VoidAll makes every token void, at once, and returns how many keyspaces there
+// are.
+func (m *Manager) VoidAll(ctx context.Context) (int, error) {
+	return m.store.VoidKeyspaces(ctx, "")
+}
