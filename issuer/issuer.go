@@ -66,6 +66,7 @@ type Grant struct {
 	NotAfter    time.Time       // the token does not outlive it; zero: no bound
 	IssuedAt    time.Time       // by the database's clock: it tells which key signs
 	Algorithm   string          // that its checkers can read; empty: the keyring's default
+	Status      StatusRef       // required: a token without one could not be called back
 }
 
 // Token is a signed grant.
@@ -85,8 +86,12 @@ func (i *Issuer) Ready(algorithm string) error {
 
 // Issue signs a token for g, with the header and claims of RFC 9068 §2. It lives
 // for the shortest of g's and the issuer's lifetime, but never past g.NotAfter,
-// to the second. It fails with ErrNoSigningKey.
+// to the second. It fails with ErrNoSigningKey, or for a grant without status.
 func (i *Issuer) Issue(g Grant) (Token, error) {
+	status, err := i.status(g.Status)
+	if err != nil {
+		return Token{}, err
+	}
 	key, err := i.keys.active(g.Algorithm, g.IssuedAt)
 	if err != nil {
 		return Token{}, err
@@ -105,6 +110,7 @@ func (i *Issuer) Issue(g Grant) (Token, error) {
 		Permissions: g.Permissions,
 		KeyID:       g.KeyID,
 		Keyspace:    g.Keyspace,
+		Status:      status,
 		Metadata:    g.Metadata,
 	}
 	if claims.Permissions == nil {

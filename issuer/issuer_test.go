@@ -60,12 +60,13 @@ func grant() issuer.Grant {
 		Keyspace:    "default",
 		Permissions: map[string][]string{"projects": {"read", "write"}},
 		IssuedAt:    noon,
+		Status:      issuer.StatusRef{List: 3, Index: 70000, Generation: 2},
 	}
 }
 
 // verified checks the token as any JOSE library would, with the published set,
 // and returns its header and claims.
-func verified(t *testing.T, ring *issuer.Keyring, token string) (map[string]any, map[string]any) {
+func verified(t testing.TB, ring *issuer.Keyring, token string) (map[string]any, map[string]any) {
 	t.Helper()
 	var set jose.JSONWebKeySet
 	if err := json.Unmarshal(ring.JWKS().Body, &set); err != nil {
@@ -109,12 +110,23 @@ func TestATokenIsAnAccessTokenOfRFC9068(t *testing.T) {
 		"client_id": "orders", "iat": float64(noon.Unix()), "exp": float64(noon.Unix() + 300), "jti": token.ID,
 		"scope": "projects:read projects:write", "permissions": map[string]any{"projects": []any{"read", "write"}},
 		"key_id": "key_1", "keyspace": "default",
+		"status": map[string]any{"status_list": map[string]any{"idx": float64(70000), "uri": "https://keys.example.com/statuslists/3.2"}},
 	}
 	if diff := cmp.Diff(want, claims); diff != "" {
 		t.Errorf("claims\n%s", diff)
 	}
 	if token.ExpiresIn != 5*time.Minute || token.Scope != "projects:read projects:write" {
 		t.Errorf("expires in %s, scope %q", token.ExpiresIn, token.Scope)
+	}
+}
+
+func TestAGrantWithoutStatusIsNotSigned(t *testing.T) {
+	for _, ref := range []issuer.StatusRef{{}, {Index: 1}, {List: 1, Index: -1}, {List: 1, Generation: -1}} {
+		g := grant()
+		g.Status = ref
+		if _, err := newIssuer(t, newKeyring(t)).Issue(g); err == nil {
+			t.Errorf("%v was signed", ref)
+		}
 	}
 }
 

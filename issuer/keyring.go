@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -263,8 +262,9 @@ func (k *Keyring) JWKS() JWKS {
 func (k *Keyring) Algorithms() []string { return slices.Clone(k.cfg.Algorithms) }
 
 // active returns the key of algorithm that signs at t, by the database's clock;
-// empty means the default. A t before the first key's time, by a clock that was set
-// back, gets the oldest that is published.
+// empty means the default. If that key has been taken away since, it is the one
+// that signs now; before the first key's time, by a clock that was set back, the
+// oldest that is published.
 func (k *Keyring) active(algorithm string, t time.Time) (*signer, error) {
 	r := k.ring.Load()
 	if r == nil {
@@ -274,13 +274,17 @@ func (k *Keyring) active(algorithm string, t time.Time) (*signer, error) {
 		algorithm = k.cfg.Algorithms[0]
 	}
 	keys := r.keys[algorithm]
-	if i := activeAt(keys, t); i >= 0 {
-		return r.signers[keys[i].KID], nil
+	for _, at := range []time.Time{t, k.now()} {
+		if i := activeAt(keys, at); i >= 0 && r.signers[keys[i].KID] != nil {
+			return r.signers[keys[i].KID], nil
+		}
 	}
-	if len(keys) > 0 && t.Before(keys[0].ActivatesAt) && !slices.ContainsFunc(keys, func(s SealedKey) bool { return !s.RemovedAt.IsZero() }) {
-		return r.signers[keys[0].KID], nil
+	for _, sealed := range keys {
+		if s := r.signers[sealed.KID]; s != nil && t.Before(keys[0].ActivatesAt) {
+			return s, nil
+		}
 	}
-	return nil, fmt.Errorf("%w of %s", ErrNoSigningKey, strings.TrimSpace(algorithm))
+	return nil, fmt.Errorf("%w of %s", ErrNoSigningKey, algorithm)
 }
 
 // now is the database's time, as far as we know.

@@ -117,6 +117,24 @@ func TestInAnEmergencyTheOldKeyIsGoneAtOnceAndItsTokensDieWithTheNextRefresh(t *
 	}
 }
 
+func TestWhatWasGrantedJustBeforeAnEmergencyIsSignedByTheKeyAfterIt(t *testing.T) {
+	store := newStore(t)
+	ring, err := issuer.OpenKeyring(t.Context(), issuer.KeyringConfig{Store: store, MasterKey: issuer.NewMasterKey()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := grant()
+	g.IssuedAt = time.Now()
+	if err := errors.Join(issuer.Rotate(t.Context(), store, issuer.Rotation{Emergency: true}), ring.Refresh(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	token, err := newIssuer(t, ring).Issue(g)
+	keys, _ := issuer.Keys(t.Context(), store)
+	if err != nil || token.KID != keys[1].KID {
+		t.Errorf("signed by %s, %v, want %s", token.KID, err, keys[1].KID)
+	}
+}
+
 func TestAFreshKeyNeedsTheMasterKeyOfTheStore(t *testing.T) {
 	store := newStore(t)
 	if _, err := issuer.OpenKeyring(t.Context(), issuer.KeyringConfig{Store: store, MasterKey: issuer.NewMasterKey()}); err != nil {

@@ -20,6 +20,7 @@ import (
 	"github.com/cambio-auth/cambio/internal/store/sqlite"
 	"github.com/cambio-auth/cambio/issuer"
 	"github.com/cambio-auth/cambio/sdk"
+	"github.com/cambio-auth/cambio/verifier"
 )
 
 const day = 24 * time.Hour
@@ -77,6 +78,8 @@ type replicas struct {
 	store *sqlite.Store
 	cfg   issuer.KeyringConfig
 	rings []*issuer.Keyring
+	lists []*issuer.StatusLists // of each ring
+	ref   issuer.StatusRef      // of a key in the store
 	stop  context.CancelFunc
 	run   sync.WaitGroup
 }
@@ -91,12 +94,25 @@ func startReplicas(t *testing.T, n int, cfg issuer.KeyringConfig) *replicas {
 	cfg.Store, cfg.MasterKey = store, issuer.NewMasterKey()
 	ctx, stop := context.WithCancel(t.Context())
 	r := &replicas{t: t, store: store, cfg: cfg, stop: stop}
+	if err := store.CreateKey(t.Context(), verifier.Key{ID: "key_1", Keyspace: "default", State: verifier.Active}, verifier.Budget{ID: "b"}); err != nil {
+		t.Fatal(err)
+	}
+	rec, _, err := store.Key(t.Context(), "key_1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.ref = issuer.StatusRef(rec.Status)
 	for range n {
 		ring, err := issuer.OpenKeyring(t.Context(), cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
 		r.rings = append(r.rings, ring)
+		lists, err := issuer.OpenStatusLists(t.Context(), issuer.StatusListsConfig{Issuer: newIssuer(t, ring), Store: store})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.lists = append(r.lists, lists)
 		r.run.Go(func() { ring.Run(ctx) })
 	}
 	return r
@@ -117,7 +133,7 @@ func (r *replicas) issue(ring int, algorithm string) string {
 		r.t.Fatal(err)
 	}
 	g := grant()
-	g.IssuedAt, g.Algorithm = time.Now(), algorithm
+	g.IssuedAt, g.Algorithm, g.Status = time.Now(), algorithm, r.ref
 	token, err := iss.Issue(g)
 	if err != nil {
 		r.t.Fatal(err)
@@ -125,7 +141,7 @@ func (r *replicas) issue(ring int, algorithm string) string {
 	return token.Value
 }
 
-// keySet serves the key set of one replica or another, by a transport without a
+// keySet serves the key set and the status lists of one replica or another, by a transport without a
 // network, so that virtual time reaches through it.
 type keySet struct {
 	r    *replicas
@@ -136,11 +152,19 @@ type keySet struct {
 func (s *keySet) RoundTrip(req *http.Request) (*http.Response, error) {
 	s.mu.Lock()
 	s.next++
-	ring := s.r.rings[s.next%len(s.r.rings)]
+	replica := s.next % len(s.r.rings)
 	s.mu.Unlock()
-	set := ring.JWKS()
+	set, media := s.r.rings[replica].JWKS(), "application/json"
+	if name, ok := strings.CutPrefix(req.URL.Path, "/statuslists/"); ok {
+		list, err := s.r.lists[replica].Token(req.Context(), name)
+		if err != nil {
+			return nil, err
+		}
+		set, media = issuer.JWKS{Body: list.Body, ETag: list.ETag}, "application/statuslist+jwt"
+	}
 	resp := &http.Response{StatusCode: http.StatusOK, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: req, Header: http.Header{}}
 	resp.Header.Set("ETag", set.ETag)
+	resp.Header.Set("Content-Type", media)
 	resp.Header.Set("Cache-Control", fmt.Sprintf("public, max-age=%.0f", issuer.JWKSMaxAge.Seconds()))
 	if req.Header.Get("If-None-Match") == set.ETag {
 		resp.StatusCode = http.StatusNotModified

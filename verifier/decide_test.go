@@ -24,6 +24,7 @@ func good() (*verifier.Record, verifier.Request) {
 			State:       verifier.Active,
 		},
 		Keyspace: verifier.Keyspace{Name: "default"},
+		Status:   verifier.StatusRef{List: 3, Index: 7, Generation: 1},
 		Budget:   &verifier.Budget{ID: "bud_1"},
 	}
 	req := verifier.Request{
@@ -246,6 +247,7 @@ func TestDecideGrants(t *testing.T) {
 			TokenLifetime: time.Minute,
 			NotAfter:      noon.Add(time.Hour),
 			GrantedAt:     noon,
+			Status:        rec.Status,
 		}
 		if diff := cmp.Diff(want, grant); diff != "" {
 			t.Error(diff)

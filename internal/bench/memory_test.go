@@ -31,7 +31,10 @@ func newMemory(f fixture) *memory {
 	m := &memory{client: f.client(), records: map[verifier.Digest]verifier.Record{}}
 	for i := range f.Keys {
 		key, budget := f.record(i)
-		m.records[key.Digest] = verifier.Record{Key: key, Keyspace: verifier.Keyspace{Name: keyspace, Prefix: "ck"}, Budget: &budget}
+		m.records[key.Digest] = verifier.Record{
+			Key: key, Keyspace: verifier.Keyspace{Name: keyspace, Prefix: "ck"}, Budget: &budget,
+			Status: verifier.StatusRef{List: 1, Index: int64(i)},
+		}
 	}
 	return m
 }

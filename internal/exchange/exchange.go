@@ -127,6 +127,7 @@ func (x *Exchange) once(ctx context.Context, c *Caller, req Request) (issuer.Tok
 		NotAfter:    grant.NotAfter,
 		IssuedAt:    grant.GrantedAt,
 		Algorithm:   c.Algorithm,
+		Status:      issuer.StatusRef(grant.Status),
 	})
 	return token, grant, err
 }
