@@ -159,7 +159,7 @@ func assemble(cfg config.Config, iss string, db store.Store, keys *issuer.Keyrin
 	if err != nil {
 		return httpapi.Parts{}, err
 	}
-	exchanges, err := exchange.New(exchange.Config{Clients: db, Verifier: verify, Issuer: issue, Usage: counts})
+	exchanges, err := exchange.New(exchange.Config{Clients: db, Keys: db, Verifier: verify, Issuer: issue, Usage: counts})
 	return httpapi.Parts{Exchange: exchanges, JWKS: keys.JWKS, Ready: db.Ping}, err
 }
 

@@ -178,7 +178,7 @@ func assemble(ctx context.Context, cfg serverConfig, db store.Store) (*httpapi.S
 		return nil, err
 	}
 	counts := usage.NewRecorder(usage.RecorderConfig{Store: db, Log: log})
-	exchanges, err := exchange.New(exchange.Config{Clients: db, Verifier: verify, Issuer: issue, Usage: counts})
+	exchanges, err := exchange.New(exchange.Config{Clients: db, Keys: db, Verifier: verify, Issuer: issue, Usage: counts})
 	if err != nil {
 		return nil, err
 	}

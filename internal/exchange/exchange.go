@@ -36,6 +36,7 @@ var ErrRight = errors.New("client may not do this")
 // Config makes an Exchange. All fields but Now are required.
 type Config struct {
 	Clients  Clients
+	Keys     Keys
 	Verifier *verifier.Verifier
 	Issuer   *issuer.Issuer
 	Usage    *usage.Recorder
@@ -45,6 +46,7 @@ type Config struct {
 // Exchange turns keys into tokens.
 type Exchange struct {
 	callers  *callers
+	keys     Keys
 	verifier *verifier.Verifier
 	issuer   *issuer.Issuer
 	usage    *usage.Recorder
@@ -52,13 +54,13 @@ type Exchange struct {
 
 // New fails if something required is missing.
 func New(cfg Config) (*Exchange, error) {
-	if cfg.Clients == nil || cfg.Verifier == nil || cfg.Issuer == nil || cfg.Usage == nil {
+	if cfg.Clients == nil || cfg.Keys == nil || cfg.Verifier == nil || cfg.Issuer == nil || cfg.Usage == nil {
 		return nil, errors.New("exchange: Config is incomplete")
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Exchange{newCallers(cfg.Clients, cfg.Now), cfg.Verifier, cfg.Issuer, cfg.Usage}, nil
+	return &Exchange{newCallers(cfg.Clients, cfg.Now), cfg.Keys, cfg.Verifier, cfg.Issuer, cfg.Usage}, nil
 }
 
 // Authenticate returns the client whose secret this is. It fails with a

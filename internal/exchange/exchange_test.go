@@ -81,7 +81,7 @@ func newHouse(t *testing.T) *house {
 	}
 	h.counts = usage.NewRecorder(usage.RecorderConfig{Store: h.store, Log: slog.New(slog.DiscardHandler)})
 	h.verifier, h.issuer = v, iss
-	h.Exchange, err = exchange.New(exchange.Config{Clients: h, Verifier: v, Issuer: iss, Usage: h.counts, Now: func() time.Time { return h.now }})
+	h.Exchange, err = exchange.New(exchange.Config{Clients: h, Keys: h.store, Verifier: v, Issuer: iss, Usage: h.counts, Now: func() time.Time { return h.now }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +148,7 @@ func TestAWrongSecretIsRefused(t *testing.T) {
 
 func TestAHungDatabaseHangsNobody(t *testing.T) {
 	h := newHouse(t)
-	x, err := exchange.New(exchange.Config{Clients: hung{t}, Verifier: h.verifier, Issuer: h.issuer, Usage: h.counts})
+	x, err := exchange.New(exchange.Config{Clients: hung{t}, Keys: h.store, Verifier: h.verifier, Issuer: h.issuer, Usage: h.counts})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -301,7 +301,7 @@ func TestWithoutASigningKeyNothingIsCharged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	x, err := exchange.New(exchange.Config{Clients: h.store, Verifier: v, Issuer: iss, Usage: h.counts})
+	x, err := exchange.New(exchange.Config{Clients: h.store, Keys: h.store, Verifier: v, Issuer: iss, Usage: h.counts})
 	if err != nil {
 		t.Fatal(err)
 	}

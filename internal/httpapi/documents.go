@@ -31,22 +31,31 @@ type metadata struct {
 	Issuer            string   `json:"issuer"`
 	TokenEndpoint     string   `json:"token_endpoint"`
 	JWKSURI           string   `json:"jwks_uri"`
+	Introspection     string   `json:"introspection_endpoint"`
+	Revocation        string   `json:"revocation_endpoint"`
 	GrantTypes        []string `json:"grant_types_supported"`
 	ResponseTypes     []string `json:"response_types_supported"`
 	TokenAuthMethods  []string `json:"token_endpoint_auth_methods_supported"`
+	IntrospectionAuth []string `json:"introspection_endpoint_auth_methods_supported"`
+	RevocationAuth    []string `json:"revocation_endpoint_auth_methods_supported"`
 	SubjectTokenTypes []string `json:"subject_token_types_supported"` // our own: no standard has a name for it
 	SubjectTypes      []string `json:"subject_types_supported"`
 	IDTokenAlgorithms []string `json:"id_token_signing_alg_values_supported"`
 }
 
 func newMetadata(iss string, algorithms []string) (document, error) {
+	authMethods := []string{"client_secret_basic", "client_secret_post"}
 	body, err := json.Marshal(metadata{
 		Issuer:            iss,
 		TokenEndpoint:     iss + wire.PathToken,
 		JWKSURI:           iss + wire.PathJWKS,
+		Introspection:     iss + wire.PathIntrospect,
+		Revocation:        iss + wire.PathRevoke,
 		GrantTypes:        []string{wire.GrantTokenExchange},
 		ResponseTypes:     []string{"none"},
-		TokenAuthMethods:  []string{"client_secret_basic", "client_secret_post"},
+		TokenAuthMethods:  authMethods,
+		IntrospectionAuth: authMethods,
+		RevocationAuth:    authMethods,
 		SubjectTokenTypes: []string{wire.TypeAPIKey, wire.TypeAccessToken},
 		SubjectTypes:      []string{"public"},
 		IDTokenAlgorithms: algorithms,

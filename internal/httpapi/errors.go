@@ -89,7 +89,9 @@ func answerFor(err error, reasons bool) answer {
 	case errors.Is(err, exchange.ErrClient):
 		return say(http.StatusUnauthorized, wire.ErrInvalidClient, "the client could not be authenticated")
 	case errors.Is(err, exchange.ErrRight):
-		return say(http.StatusBadRequest, wire.ErrUnauthorizedClient, "the client may not exchange tokens")
+		return say(http.StatusBadRequest, wire.ErrUnauthorizedClient, "the client has no right to do this")
+	case errors.Is(err, exchange.ErrTokenType):
+		return say(http.StatusBadRequest, wire.ErrUnsupportedTokenType, "only API keys can be revoked here, tokens end with their keys")
 	case errors.As(err, &spent):
 		return limit(wire.ReasonSpent, spent.At, spent.RefillAt)
 	case errors.As(err, &limited):

@@ -182,7 +182,7 @@ func (w *world) config(keys verifier.Store) setup {
 func (w *world) newExchange(v *verifier.Verifier, i *issuer.Issuer) *exchange.Exchange {
 	w.t.Helper()
 	w.counts = usage.NewRecorder(usage.RecorderConfig{Store: w.store, Log: slog.New(slog.DiscardHandler)})
-	x, err := exchange.New(exchange.Config{Clients: w.store, Verifier: v, Issuer: i, Usage: w.counts})
+	x, err := exchange.New(exchange.Config{Clients: w.store, Keys: w.store, Verifier: v, Issuer: i, Usage: w.counts})
 	if err != nil {
 		w.t.Fatal(err)
 	}

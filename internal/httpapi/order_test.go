@@ -40,7 +40,7 @@ var faults = []struct {
 		if a.secret = mayNotExchange; !known {
 			a.secret += "x"
 		}
-	}, 400, "unauthorized_client", "the client may not exchange tokens"},
+	}, 400, "unauthorized_client", "the client has no right to do this"},
 	{"parameters", func(_ *world, a *attempt) { a.form.Set("cost", "0") },
 		400, "invalid_request", "cost must be a whole number from 1 to 999999999999999"},
 	{"key", func(_ *world, a *attempt) { a.form.Set("subject_token", unknownKey) },

@@ -22,6 +22,8 @@ import (
 func (s *Server) publicRoutes(base string, address echo.IPExtractor) *echo.Echo {
 	e := s.newEcho(address)
 	route(e, base+wire.PathToken, s.token, http.MethodPost)
+	route(e, base+wire.PathIntrospect, s.introspect, http.MethodPost)
+	route(e, base+wire.PathRevoke, s.revoke, http.MethodPost)
 	route(e, base+wire.PathJWKS, s.serveJWKS, http.MethodGet, http.MethodHead)
 	for _, path := range []string{wire.PathOAuthServer, wire.PathOpenID} {
 		route(e, path+base, s.serveMetadata, http.MethodGet, http.MethodHead)

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"time"
 
 	"github.com/cambio-auth/cambio/internal/manage"
 	"github.com/cambio-auth/cambio/internal/usage"
@@ -18,6 +19,14 @@ import (
 // may be otherwise later.
 var ErrAway = errors.New("the database does not answer")
 
+// KeyFinder looks at keys without a lock, for exchange.Keys.
+type KeyFinder interface {
+	// FindKey and FindDigest return one key with its keyspace and budget, nil if
+	// there is none, and the database's clock.
+	FindKey(ctx context.Context, id verifier.KeyID) (*verifier.Record, time.Time, error)
+	FindDigest(ctx context.Context, digest verifier.Digest) (*verifier.Record, time.Time, error)
+}
+
 // Store is everything at once, for those who wire it.
 type Store interface {
 	verifier.Store
@@ -25,6 +34,7 @@ type Store interface {
 	issuer.StatusStore
 	manage.Store
 	usage.Store
+	KeyFinder
 	io.Closer
 
 	// Ping reports whether the database answers.

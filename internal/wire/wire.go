@@ -11,6 +11,8 @@ import (
 // Paths of the public listener.
 const (
 	PathToken       = "/oauth2/token"
+	PathIntrospect  = "/oauth2/introspect"
+	PathRevoke      = "/oauth2/revoke"
 	PathJWKS        = "/.well-known/jwks.json"
 	PathOAuthServer = "/.well-known/oauth-authorization-server" // RFC 8414 §3
 	PathOpenID      = "/.well-known/openid-configuration"       // OpenID Connect Discovery §4
@@ -45,6 +47,7 @@ const (
 	FieldClientAssertion    = "client_assertion"
 	FieldKeyspace           = "keyspace"
 	FieldCost               = "cost"
+	FieldToken              = "token" // RFC 7662 §2.1, RFC 7009 §2.1
 )
 
 // Error codes (RFC 6749 §5.2, RFC 8693 §2.2.2, RFC 8707 §2).
@@ -57,6 +60,7 @@ const (
 	ErrInvalidScope           = "invalid_scope"
 	ErrTemporarilyUnavailable = "temporarily_unavailable"
 	ErrServerError            = "server_error"
+	ErrUnsupportedTokenType   = "unsupported_token_type" // RFC 7009 §2.2.1
 )
 
 // Reasons say more than the error code, where the caller may know more.
@@ -150,6 +154,24 @@ type StatusListClaims struct {
 type StatusList struct {
 	Bits int    `json:"bits"`
 	List string `json:"lst"`
+}
+
+// Introspection is the answer of the introspection endpoint (RFC 7662 §2.2). Of what
+// is not active it says nothing more.
+type Introspection struct {
+	Active      bool                `json:"active"`
+	TokenType   string              `json:"token_type,omitempty"` // "Bearer" for a token, "api_key" for a key
+	Scope       string              `json:"scope,omitempty"`
+	ClientID    string              `json:"client_id,omitempty"`
+	Subject     string              `json:"sub,omitempty"`
+	Audience    string              `json:"aud,omitempty"`
+	Issuer      string              `json:"iss,omitempty"`
+	ID          string              `json:"jti,omitempty"`
+	IssuedAt    int64               `json:"iat,omitempty"`
+	ExpiresAt   int64               `json:"exp,omitempty"`
+	Permissions map[string][]string `json:"permissions,omitempty"`
+	KeyID       string              `json:"key_id,omitempty"`
+	Keyspace    string              `json:"keyspace,omitempty"`
 }
 
 // Claims is the payload of an access token (RFC 9068 §2.2). Times are seconds

@@ -20,8 +20,9 @@ const (
 	insertKey = `INSERT INTO keys (id, digest, start, keyspace, owner, name, permissions, audiences,
 		metadata, state, created_at, expires_at, budget_id, status_list, status_index)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text[], $9, $10, $11, $12, $13, $14, $15)`
-	selectKey  = `SELECT ` + recordColumns + ` FROM keys k` + recordJoins + ` WHERE k.id = $1`
-	selectKeys = `SELECT ` + recordColumns + ` FROM keys k` + recordJoins + ` WHERE k.id > $1`
+	selectKey      = `SELECT ` + recordColumns + ` FROM keys k` + recordJoins + ` WHERE k.id = $1`
+	selectByDigest = `SELECT ` + recordColumns + ` FROM keys k` + recordJoins + ` WHERE k.digest = $1`
+	selectKeys     = `SELECT ` + recordColumns + ` FROM keys k` + recordJoins + ` WHERE k.id > $1`
 )
 
 // CreateKey implements manage.KeyStore. A budget of that id which is there
@@ -94,6 +95,27 @@ func (s *Store) Key(ctx context.Context, id verifier.KeyID) (verifier.Record, ti
 		return verifier.Record{}, time.Time{}, fmt.Errorf("key %s: %w", id, err)
 	}
 	return found[0], now, nil
+}
+
+// FindKey implements store.KeyFinder.
+func (s *Store) FindKey(ctx context.Context, id verifier.KeyID) (*verifier.Record, time.Time, error) {
+	return s.find(ctx, selectKey, string(id))
+}
+
+// FindDigest implements store.KeyFinder.
+func (s *Store) FindDigest(ctx context.Context, digest verifier.Digest) (*verifier.Record, time.Time, error) {
+	return s.find(ctx, selectByDigest, digest[:])
+}
+
+func (s *Store) find(ctx context.Context, sql string, arg any) (*verifier.Record, time.Time, error) {
+	found, now, err := queryAt(ctx, s, scanRecord, sql, arg)
+	switch {
+	case err != nil:
+		return nil, time.Time{}, fmt.Errorf("finding a key: %w", err)
+	case len(found) == 0:
+		return nil, now, nil
+	}
+	return &found[0], now, nil
 }
 
 // Keys implements manage.KeyStore.

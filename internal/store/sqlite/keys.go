@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"strings"
@@ -18,7 +19,8 @@ const (
 	insertKey = `INSERT INTO keys (id, digest, start, keyspace, owner, name, permissions, audiences,
 		metadata, state, created_at, expires_at, budget_id, status_list, status_index)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
-	selectKey = `SELECT ` + recordColumns + ` FROM keys k` + recordJoins + ` WHERE k.id = ?`
+	selectKey      = `SELECT ` + recordColumns + ` FROM keys k` + recordJoins + ` WHERE k.id = ?`
+	selectByDigest = `SELECT ` + recordColumns + ` FROM keys k` + recordJoins + ` WHERE k.digest = ?`
 )
 
 // CreateKey implements manage.KeyStore. A budget of that id which is there
@@ -53,6 +55,27 @@ func (s *Store) Key(ctx context.Context, id verifier.KeyID) (verifier.Record, ti
 		return verifier.Record{}, time.Time{}, fmt.Errorf("key %s: %w", id, missing(err))
 	}
 	return rec, s.now(), nil
+}
+
+// FindKey implements store.KeyFinder.
+func (s *Store) FindKey(ctx context.Context, id verifier.KeyID) (*verifier.Record, time.Time, error) {
+	return s.find(ctx, selectKey, id)
+}
+
+// FindDigest implements store.KeyFinder.
+func (s *Store) FindDigest(ctx context.Context, digest verifier.Digest) (*verifier.Record, time.Time, error) {
+	return s.find(ctx, selectByDigest, digest[:])
+}
+
+func (s *Store) find(ctx context.Context, query string, arg any) (*verifier.Record, time.Time, error) {
+	rec, err := scanRecord(s.read.QueryRowContext(ctx, query, arg))
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, s.now(), nil
+	}
+	if err != nil {
+		return nil, time.Time{}, fmt.Errorf("finding a key: %w", err)
+	}
+	return &rec, s.now(), nil
 }
 
 // Keys implements manage.KeyStore.
