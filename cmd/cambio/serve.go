@@ -110,7 +110,7 @@ func supply(ctx, busy context.Context, cfg config.Config, iss string, server *ht
 	if err != nil {
 		return err
 	}
-	parts, err := assemble(cfg, iss, db, keys, counts)
+	parts, err := assemble(ctx, cfg, iss, db, keys, counts)
 	if err != nil {
 		return err
 	}
@@ -149,8 +149,8 @@ func onlyHere(l net.Listener) bool {
 	return ok && addr.IP.IsLoopback()
 }
 
-// assemble joins the parts: verifier, issuer, usage, exchange.
-func assemble(cfg config.Config, iss string, db store.Store, keys *issuer.Keyring, counts *usage.Recorder) (httpapi.Parts, error) {
+// assemble joins the parts: verifier, issuer, statuses, usage, exchange.
+func assemble(ctx context.Context, cfg config.Config, iss string, db store.Store, keys *issuer.Keyring, counts *usage.Recorder) (httpapi.Parts, error) {
 	verify, err := verifier.New(verifier.Config{Store: db, Groups: cfg.Groups})
 	if err != nil {
 		return httpapi.Parts{}, err
@@ -159,8 +159,12 @@ func assemble(cfg config.Config, iss string, db store.Store, keys *issuer.Keyrin
 	if err != nil {
 		return httpapi.Parts{}, err
 	}
+	statuses, err := issuer.OpenStatusLists(ctx, issuer.StatusListsConfig{Issuer: issue, Store: db})
+	if err != nil {
+		return httpapi.Parts{}, err
+	}
 	exchanges, err := exchange.New(exchange.Config{Clients: db, Keys: db, Verifier: verify, Issuer: issue, Usage: counts})
-	return httpapi.Parts{Exchange: exchanges, JWKS: keys.JWKS, Ready: db.Ping}, err
+	return httpapi.Parts{Exchange: exchanges, JWKS: keys.JWKS, Statuses: statuses, Ready: db.Ping}, err
 }
 
 // listen opens both listeners or none.

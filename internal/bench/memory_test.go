@@ -102,6 +102,14 @@ func (m *memory) Client(_ context.Context, id string) (*client.Client, error) {
 	return &c, nil
 }
 
+// StatusChanges knows the one list that all keys are in.
+func (m *memory) StatusChanges(_ context.Context, after int64, change func(issuer.StatusChange) error) (int64, time.Time, error) {
+	if after > 0 {
+		return 1, time.Now(), nil
+	}
+	return 1, time.Now(), change(issuer.StatusChange{List: 1, Size: issuer.StatusListSize})
+}
+
 func (m *memory) SigningKeys(context.Context) ([]issuer.SealedKey, time.Time, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -177,6 +177,10 @@ func assemble(ctx context.Context, cfg serverConfig, db store.Store) (*httpapi.S
 	if err != nil {
 		return nil, err
 	}
+	statuses, err := issuer.OpenStatusLists(ctx, issuer.StatusListsConfig{Issuer: issue, Store: db})
+	if err != nil {
+		return nil, err
+	}
 	counts := usage.NewRecorder(usage.RecorderConfig{Store: db, Log: log})
 	exchanges, err := exchange.New(exchange.Config{Clients: db, Keys: db, Verifier: verify, Issuer: issue, Usage: counts})
 	if err != nil {
@@ -186,7 +190,7 @@ func assemble(ctx context.Context, cfg serverConfig, db store.Store) (*httpapi.S
 	if err != nil {
 		return nil, err
 	}
-	return server, server.Open(httpapi.Parts{Exchange: exchanges, JWKS: ring.JWKS})
+	return server, server.Open(httpapi.Parts{Exchange: exchanges, JWKS: ring.JWKS, Statuses: statuses})
 }
 
 // profile writes NAME.cpu and NAME.allocs when it is stopped.

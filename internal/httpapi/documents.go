@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -15,11 +16,16 @@ import (
 	"github.com/cambio-auth/cambio/issuer"
 )
 
-// document is public JSON that is the same for everybody.
+// document is public, and the same for everybody.
 type document struct {
-	body []byte
-	etag string // strong (RFC 9110 §8.8.3), quotes included
+	body   []byte
+	etag   string // strong (RFC 9110 §8.8.3), quotes included
+	media  string
+	maxAge int // seconds
 }
+
+// maxAge is how many seconds caches may keep metadata and the key set.
+const maxAge = int(issuer.JWKSMaxAge / time.Second)
 
 // metadata is what a client needs to know of us (RFC 8414 §2; subject_types and
 // id_token algorithms are required by OpenID Connect Discovery §3).
@@ -33,6 +39,7 @@ type metadata struct {
 	JWKSURI           string   `json:"jwks_uri"`
 	Introspection     string   `json:"introspection_endpoint"`
 	Revocation        string   `json:"revocation_endpoint"`
+	StatusLists       string   `json:"status_list_aggregation_endpoint"` // Token Status List §9.1
 	GrantTypes        []string `json:"grant_types_supported"`
 	ResponseTypes     []string `json:"response_types_supported"`
 	TokenAuthMethods  []string `json:"token_endpoint_auth_methods_supported"`
@@ -51,6 +58,7 @@ func newMetadata(iss string, algorithms []string) (document, error) {
 		JWKSURI:           iss + wire.PathJWKS,
 		Introspection:     iss + wire.PathIntrospect,
 		Revocation:        iss + wire.PathRevoke,
+		StatusLists:       iss + wire.PathStatusLists,
 		GrantTypes:        []string{wire.GrantTokenExchange},
 		ResponseTypes:     []string{"none"},
 		TokenAuthMethods:  authMethods,
@@ -64,7 +72,7 @@ func newMetadata(iss string, algorithms []string) (document, error) {
 		return document{}, fmt.Errorf("encoding metadata: %w", err)
 	}
 	sum := sha256.Sum256(body)
-	return document{body, `"` + base64.RawURLEncoding.EncodeToString(sum[:]) + `"`}, nil
+	return document{body, `"` + base64.RawURLEncoding.EncodeToString(sum[:]) + `"`, wire.MediaJSON, maxAge}, nil
 }
 
 func (s *Server) serveMetadata(c echo.Context) error { return s.metadata.serve(c) }
@@ -75,7 +83,7 @@ func (s *Server) serveJWKS(c echo.Context) error {
 		return errStarting
 	}
 	set := p.JWKS()
-	return document{set.Body, set.ETag}.serve(c)
+	return document{set.Body, set.ETag, wire.MediaJSON, maxAge}.serve(c)
 }
 
 // serve answers GET and HEAD, and If-None-Match (RFC 9110 §13.1.2). Other
@@ -86,8 +94,8 @@ func (s *Server) serveJWKS(c echo.Context) error {
 // removed in an emergency must not live on in a cache.
 func (d document) serve(c echo.Context) error {
 	h := c.Response().Header()
-	h.Set("Content-Type", wire.MediaJSON)
-	h.Set("Cache-Control", fmt.Sprintf("public, max-age=%.0f", issuer.JWKSMaxAge.Seconds()))
+	h.Set("Content-Type", d.media)
+	h.Set("Cache-Control", "public, max-age="+strconv.Itoa(d.maxAge))
 	h.Set("Access-Control-Allow-Origin", "*")
 	h.Set("ETag", d.etag)
 	h.Set("Accept-Ranges", "none")

@@ -58,6 +58,7 @@ func TestMetadata(t *testing.T) {
 		"issuer":                                issuerURL,
 		"token_endpoint":                        issuerURL + "/oauth2/token",
 		"jwks_uri":                              issuerURL + "/.well-known/jwks.json",
+		"status_list_aggregation_endpoint":      issuerURL + "/statuslists",
 		"grant_types_supported":                 []any{wire.GrantTokenExchange},
 		"response_types_supported":              []any{"none"},
 		"token_endpoint_auth_methods_supported": []any{"client_secret_basic", "client_secret_post"},
@@ -213,6 +214,7 @@ func TestNewRefuses(t *testing.T) {
 	}
 	for name, change := range map[string]func(*setup){
 		"no exchange": func(cfg *setup) { cfg.Exchange = nil },
+		"no statuses": func(cfg *setup) { cfg.Statuses = nil },
 		"no key set":  func(cfg *setup) { cfg.JWKS = nil },
 		"no log":      func(cfg *setup) { cfg.Log = nil },
 	} {

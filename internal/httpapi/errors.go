@@ -104,7 +104,11 @@ func answerFor(err error, reasons bool) answer {
 		return badKey(err, reasons)
 	case errors.Is(err, verifier.ErrBadRequest):
 		return say(http.StatusBadRequest, wire.ErrInvalidRequest, "the request makes no sense")
-	case errors.As(err, &routing) && routing.Code == http.StatusNotFound:
+	case errors.Is(err, issuer.ErrStatusesUnknown):
+		a := say(http.StatusServiceUnavailable, wire.ErrTemporarilyUnavailable, "the statuses are not known now, try again")
+		a.retryAfter = 1
+		return a
+	case errors.Is(err, issuer.ErrNoStatusList), errors.As(err, &routing) && routing.Code == http.StatusNotFound:
 		return say(errNotFound.status, errNotFound.code, errNotFound.description)
 	}
 	return failure(err)

@@ -97,6 +97,7 @@ type world struct {
 	clock  *atomic.Pointer[time.Time]
 	logs   *lockedBuffer
 	master issuer.MasterKey
+	issuer *issuer.Issuer
 	server *httpapi.Server
 
 	clientID, secret string // may exchange for orders and billing
@@ -169,13 +170,23 @@ func (w *world) config(keys verifier.Store) setup {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	w.issuer = iss
 	return setup{
 		httpapi.Config{
 			Issuer: issuerURL,
 			Log:    slog.New(slog.NewJSONHandler(io.MultiWriter(w.logs, &everything), &slog.HandlerOptions{Level: slog.LevelDebug})),
 		},
-		httpapi.Parts{Exchange: w.newExchange(v, iss), JWKS: ring.JWKS, Ready: w.store.Ping},
+		httpapi.Parts{Exchange: w.newExchange(v, iss), JWKS: ring.JWKS, Statuses: w.statuses(w.store), Ready: w.store.Ping},
 	}
+}
+
+func (w *world) statuses(store issuer.StatusStore) *issuer.StatusLists {
+	w.t.Helper()
+	lists, err := issuer.OpenStatusLists(w.t.Context(), issuer.StatusListsConfig{Issuer: w.issuer, Store: store})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return lists
 }
 
 // newExchange counts refusals in w.counts, which nobody writes.

@@ -25,6 +25,8 @@ func (s *Server) publicRoutes(base string, address echo.IPExtractor) *echo.Echo 
 	route(e, base+wire.PathIntrospect, s.introspect, http.MethodPost)
 	route(e, base+wire.PathRevoke, s.revoke, http.MethodPost)
 	route(e, base+wire.PathJWKS, s.serveJWKS, http.MethodGet, http.MethodHead)
+	route(e, base+wire.PathStatusLists, s.serveStatusLists, http.MethodGet, http.MethodHead)
+	route(e, base+wire.PathStatusLists+"/:list", s.serveStatusList, http.MethodGet, http.MethodHead)
 	for _, path := range []string{wire.PathOAuthServer, wire.PathOpenID} {
 		route(e, path+base, s.serveMetadata, http.MethodGet, http.MethodHead)
 		if base != "" {

@@ -92,7 +92,7 @@ func (r *running) get(url string) int {
 func TestUntilItIsOpenAServerAsksToComeBack(t *testing.T) {
 	var parts httpapi.Parts
 	w := newWorld(t, options{config: func(cfg *setup) {
-		parts = httpapi.Parts{Exchange: cfg.Exchange, JWKS: cfg.JWKS, Ready: cfg.Ready}
+		parts = httpapi.Parts{Exchange: cfg.Exchange, JWKS: cfg.JWKS, Statuses: cfg.Statuses, Ready: cfg.Ready}
 		cfg.Exchange, cfg.JWKS, cfg.Ready = nil, nil, nil
 	}})
 	_, key := w.newKey(manage.NewKey{})

@@ -1,5 +1,5 @@
 // Package httpapi is the HTTP of a server: the token endpoint (RFC 8693), the
-// key set, the metadata documents, and health. It decodes requests, authenticates
+// key set, the status lists, the metadata documents, and health. It decodes requests, authenticates
 // who sends them, and encodes answers; what is granted is decided in exchange and
 // below. All errors become answers in one function, answerFor.
 //
@@ -7,9 +7,9 @@
 //
 // At most Config.MaxConcurrent exchanges are decided at a time, and the rest
 // is told to come back. A body is read before its request takes a slot, so a
-// caller that sends slowly keeps nobody out. The key set and the metadata come
-// from memory and need no slot: backends can check tokens while exchanges are
-// refused.
+// caller that sends slowly keeps nobody out. The key set, the status lists and the
+// metadata come from memory and need no slot: backends can check tokens while
+// exchanges are refused.
 package httpapi
 
 import (
@@ -103,14 +103,15 @@ func New(cfg Config) (*Server, error) {
 type Parts struct {
 	Exchange *exchange.Exchange              // required
 	JWKS     func() issuer.JWKS              // required: the key set, from memory
+	Statuses *issuer.StatusLists             // required
 	Ready    func(ctx context.Context) error // may we be sent requests? nil: always
 }
 
 // Open begins to answer exchanges. Until then, while a database is away at
 // start-up, they are told to come back, and /readyz says no.
 func (s *Server) Open(p Parts) error {
-	if p.Exchange == nil || p.JWKS == nil {
-		return errors.New("httpapi: Parts.Exchange and Parts.JWKS are required")
+	if p.Exchange == nil || p.JWKS == nil || p.Statuses == nil {
+		return errors.New("httpapi: Parts.Exchange, Parts.JWKS and Parts.Statuses are required")
 	}
 	if p.Ready == nil {
 		p.Ready = func(context.Context) error { return nil }

@@ -3,6 +3,7 @@ package httpapi_test
 import (
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -49,10 +50,17 @@ func TestAKeyIsExchangedForAToken(t *testing.T) {
 		t.Fatalf("%v\n%s", got, diff)
 	}
 	c := claims(t, got.ok.AccessToken)
+	view, err := w.manage.Key(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
 	wantClaims := wire.Claims{
 		Issuer: issuerURL, Subject: "user_42", Audience: orders, ClientID: w.clientID,
 		IssuedAt: noon.Unix(), ExpiresAt: noon.Unix() + 300, ID: c.ID,
 		Scope: want.Scope, Permissions: projects, KeyID: string(id), Keyspace: "default",
+		Status: &wire.Status{StatusList: wire.StatusReference{
+			Index: view.Status.Index, URI: fmt.Sprintf("%s/statuslists/%d.0", issuerURL, view.Status.List),
+		}},
 	}
 	if diff := cmp.Diff(wantClaims, c); diff != "" {
 		t.Error(diff)
