@@ -11,8 +11,7 @@ import (
 	"time"
 )
 
-// How well a server follows the statuses in its store. A checker learns of a change
-// within statusFresh, or statusBearable while the store is in trouble, and the ttl.
+// How well a server follows the statuses in its store.
 const (
 	statusFresh    = 250 * time.Millisecond // a list that is handed out is not older
 	statusBearable = time.Second            // unless the store does not answer; then not older than this
@@ -20,6 +19,11 @@ const (
 	statusTimeout  = 5 * time.Second        // of a look
 	statusPatience = time.Second            // with a look
 )
+
+// StatusDelay is how soon a change of status has reached every checker that keeps
+// to the ttl, unless it cannot reach us: what was just said, a second in a shared
+// cache, the ttl, and the time that asking takes.
+const StatusDelay = 5 * time.Second
 
 var (
 	// ErrNoStatusList is returned for a list that does not exist.

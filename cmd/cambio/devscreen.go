@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/cambio-auth/cambio/internal/wire"
+	"github.com/cambio-auth/cambio/issuer"
 	"github.com/cambio-auth/cambio/verifier"
 )
 
@@ -89,9 +90,8 @@ Paste into another terminal, one after the other:
 `
 
 const screenTail = `
-Then repeat 2 and 3. A token that was issued is good until it expires, so 2 is
-refused %[1]d s after step 1, and 3 at most %[1]d s after the backend's exchange. (This
-backend forgives clocks nothing; the sdk forgives 30 s unless it is told.)
+Then repeat 2 and 3. The backend follows the server's status lists, so both are
+refused within %s of step 5, also where their tokens have not expired.
 
 Secrets stand on command lines here because they die with this demo. Every user
 of a machine can read those of all others: keep real ones out of them.
@@ -106,6 +106,6 @@ func (d demo) screen(s secrets) string {
 	for i, step := range d.steps(s) {
 		fmt.Fprintf(&b, "\n# %d. %s\n%s\n", i+1, step.Title, step.Command)
 	}
-	fmt.Fprintf(&b, screenTail, d.TokenLifetime)
+	fmt.Fprintf(&b, screenTail, issuer.StatusDelay)
 	return b.String()
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cambio-auth/cambio/internal/manage"
+	"github.com/cambio-auth/cambio/issuer"
 	"github.com/cambio-auth/cambio/verifier"
 )
 
@@ -19,6 +20,7 @@ type keyCmd struct {
 	Disable keyDisableCmd `cmd:"" help:"Suspend a key."`
 	Enable  keyEnableCmd  `cmd:"" help:"End the suspension of a key."`
 	Revoke  keyRevokeCmd  `cmd:"" help:"End a key for good."`
+	Void    keyVoidCmd    `cmd:"" help:"Make the tokens of a key void, and keep the key."`
 }
 
 type keyCreateCmd struct {
@@ -192,7 +194,7 @@ type keyDisableCmd struct {
 }
 
 func (*keyDisableCmd) Help() string {
-	return `Every exchange that starts afterwards is refused, until key enable. Tokens issued before live until they expire.
+	return `Every exchange that starts afterwards is refused, until key enable. ` + knownSoon + ` What has not expired by then is good again.
 
 Example:
 
@@ -224,7 +226,7 @@ type keyRevokeCmd struct {
 }
 
 func (*keyRevokeCmd) Help() string {
-	return `This is final. Every exchange that starts afterwards is refused. Tokens issued before live until they expire.
+	return `This is final. Every exchange that starts afterwards is refused. ` + knownSoon + `
 
 Example:
 
@@ -233,4 +235,28 @@ Example:
 
 func (c *keyRevokeCmd) Run(ctx context.Context, p process) error {
 	return c.change(ctx, p, func(m *manage.Manager) (manage.KeyView, error) { return m.RevokeKey(ctx, c.ID) })
+}
+
+type keyVoidCmd struct {
+	keyID `embed:""`
+}
+
+func (*keyVoidCmd) Help() string {
+	return `The key stays as it is: an exchange that starts afterwards gives a token that is good. For all keys of an owner or a keyspace there is cambio void.
+
+` + knownSoon + `
+
+Example:
+
+    cambio key void key_0198c0ffee…`
+}
+
+func (c *keyVoidCmd) Run(ctx context.Context, p process) error {
+	return c.change(ctx, p, func(m *manage.Manager) (manage.KeyView, error) {
+		key, err := m.VoidKey(ctx, c.ID)
+		if err == nil {
+			p.note("every token of %s so far is void; known to checkers within %s", c.ID, issuer.StatusDelay)
+		}
+		return key, err
+	})
 }

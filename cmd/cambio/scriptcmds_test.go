@@ -28,21 +28,21 @@ import (
 const patience = 30 * time.Second
 
 var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
-	"ready":             cmdReady,
-	"field":             cmdField,
-	"exchangekey":       cmdExchangeKey,
-	"checktoken":        cmdCheckToken,
-	"eventuallyrefused": cmdEventuallyRefused,
-	"inflight":          cmdInFlight,
-	"cutoff":            cmdCutOff,
-	"get":               cmdGet,
-	"eventually":        cmdEventually,
-	"eventuallylogged":  cmdEventuallyLogged,
-	"freeport":          cmdFreePort,
-	"sigterm":           cmdSigterm,
-	"taken":             cmdTaken,
-	"exitcode":          cmdExitCode,
-	"shows":             cmdShows,
+	"ready":            cmdReady,
+	"field":            cmdField,
+	"exchangekey":      cmdExchangeKey,
+	"checktoken":       cmdCheckToken,
+	"refusedsoon":      cmdRefusedSoon,
+	"inflight":         cmdInFlight,
+	"cutoff":           cmdCutOff,
+	"get":              cmdGet,
+	"eventually":       cmdEventually,
+	"eventuallylogged": cmdEventuallyLogged,
+	"freeport":         cmdFreePort,
+	"sigterm":          cmdSigterm,
+	"taken":            cmdTaken,
+	"exitcode":         cmdExitCode,
+	"shows":            cmdShows,
 }
 
 // ready LOG waits until the server that writes LOG is ready, and sets $PUBLIC
@@ -101,7 +101,7 @@ func readKey(ts *testscript.TestScript, name string) string {
 }
 
 // exchangekey KEYFILE AUDIENCE exchanges as $CLIENT_ID with $CLIENT_SECRET. It
-// prints the answer and leaves the token in token.txt.
+// prints the answer and leaves the token in token.txt and in $TOKEN.
 func cmdExchangeKey(ts *testscript.TestScript, neg bool, args []string) {
 	req := exchangeRequest(ts, args[0], args[1])
 	resp, err := http.DefaultClient.Do(req)
@@ -135,13 +135,39 @@ func accept(ts *testscript.TestScript, neg bool, resp *http.Response) {
 	if !neg {
 		ts.Check(json.Unmarshal(body, &answer))
 		ts.Check(os.WriteFile(ts.MkAbs("token.txt"), []byte(answer.AccessToken), 0o600))
+		ts.Setenv("TOKEN", answer.AccessToken)
 	}
 }
 
-// checktoken FILE AUDIENCE checks as a backend does, with the keys at $PUBLIC,
-// and prints what the token says. $ISSUER is the issuer if it is another.
+// newChecker asks the server at $PUBLIC. $ISSUER is the issuer if it is another.
+func newChecker(ts *testscript.TestScript, audience string) *sdk.Checker {
+	cfg := sdk.CheckerConfig{Issuer: ts.Getenv("PUBLIC"), Audience: audience}
+	if iss := ts.Getenv("ISSUER"); iss != "" {
+		public := strings.TrimPrefix(ts.Getenv("PUBLIC"), "http://")
+		dial := func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, public)
+		}
+		cfg.Issuer, cfg.HTTPClient = iss, &http.Client{Transport: &http.Transport{DialContext: dial, DialTLSContext: dial, DisableKeepAlives: true}}
+	}
+	checker, err := sdk.NewChecker(cfg)
+	ts.Check(err)
+	return checker
+}
+
+// refusedsoon FILE AUDIENCE waits until a backend refuses a token.
+func cmdRefusedSoon(ts *testscript.TestScript, _ bool, args []string) {
+	checker, token := newChecker(ts, args[1]), readFile(ts, args[0])
+	until(ts, "the token is refused", func() bool {
+		_, err := checker.Check(context.Background(), token)
+		return errors.Is(err, sdk.ErrRefused)
+	})
+}
+
+// checktoken FILE AUDIENCE checks as a backend does, and prints what the token
+// says.
 func cmdCheckToken(ts *testscript.TestScript, neg bool, args []string) {
-	token, err := check(ts, args[0], args[1])
+	checker := newChecker(ts, args[1])
+	token, err := checker.Check(context.Background(), readFile(ts, args[0]))
 	if (err == nil) == neg {
 		ts.Fatalf("checking the token: %v", err)
 	}
@@ -149,24 +175,6 @@ func cmdCheckToken(ts *testscript.TestScript, neg bool, args []string) {
 		_, _ = fmt.Fprintf(ts.Stdout(), "sub=%s client=%s key=%s scope=%q lifetime=%s\n",
 			token.Subject(), token.ClientID(), token.KeyID(), token.Scope(), token.ExpiresAt().Sub(token.IssuedAt()))
 	}
-}
-
-// eventuallyrefused FILE AUDIENCE waits until backends that start now refuse it.
-func cmdEventuallyRefused(ts *testscript.TestScript, _ bool, args []string) {
-	until(ts, args[0]+" is refused", func() bool {
-		_, err := check(ts, args[0], args[1])
-		return errors.Is(err, sdk.ErrRefused)
-	})
-}
-
-func check(ts *testscript.TestScript, file, audience string) (*sdk.Token, error) {
-	cfg := sdk.CheckerConfig{Issuer: ts.Getenv("PUBLIC"), Audience: audience}
-	if iss := ts.Getenv("ISSUER"); iss != "" {
-		cfg.Issuer, cfg.JWKSURL = iss, ts.Getenv("PUBLIC")+wire.PathJWKS
-	}
-	checker, err := sdk.NewChecker(cfg)
-	ts.Check(err)
-	return checker.Check(context.Background(), readFile(ts, file))
 }
 
 // inflight KEYFILE AUDIENCE begins an exchange, tells the server to stop, waits

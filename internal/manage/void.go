@@ -40,7 +40,7 @@ func (m *Manager) VoidOwner(ctx context.Context, owner string) (int, error) {
 	if owner == "" {
 		return 0, &InvalidError{"owner", errors.New("is required")}
 	}
-	const batch = 500 // keys that wait for each other
+	const batch = 100 // keys that wait for each other
 	total := 0
 	filter := KeyFilter{Owner: owner, Limit: batch}
 	for {
