@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -18,6 +19,10 @@ type JWKS struct {
 	Body []byte // JSON
 	ETag string // strong (RFC 9110 §8.8.3), quotes included
 }
+
+// digest names the set in status lists, so that whoever reads one knows that the set
+// has changed.
+func (s JWKS) digest() string { return strings.Trim(s.ETag, `"`) }
 
 // newJWKS encodes the public halves only, each with kid, alg and use.
 func newJWKS(signers []*signer) (JWKS, error) {

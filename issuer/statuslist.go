@@ -151,7 +151,7 @@ func (i *Issuer) status(ref StatusRef) (*wire.Status, error) {
 }
 
 // signStatusList returns the token of a list (Token Status List §5.1).
-func (i *Issuer) signStatusList(key *signer, name statusName, values []byte, version int64, now time.Time) (string, error) {
+func (i *Issuer) signStatusList(key *signer, name statusName, values []byte, version int64, keySet string, now time.Time) (string, error) {
 	list, err := packed(values)
 	if err != nil {
 		return "", err
@@ -163,6 +163,7 @@ func (i *Issuer) signStatusList(key *signer, name statusName, values []byte, ver
 		ExpiresAt: now.Add(statusListLife).Unix(),
 		TTL:       int64(statusListTTL / time.Second),
 		Version:   version,
+		KeySet:    keySet,
 		List:      list,
 	})
 	if err != nil {

@@ -82,6 +82,7 @@ type publication struct {
 	signed  SignedStatusList
 	version int64
 	kid     string
+	keySet  string
 	at      time.Time // by the database's clock
 }
 
@@ -167,16 +168,17 @@ func (l *StatusLists) publish(name statusName) (SignedStatusList, error) {
 		return SignedStatusList{}, err
 	}
 	values, version := list.of(name.generation)
-	if age := now.Sub(p.at); p.version == version && p.kid == key.kid && age >= 0 && age < statusListRenew {
+	keySet := l.issuer.keys.JWKS().digest()
+	if age := now.Sub(p.at); p.version == version && p.kid == key.kid && p.keySet == keySet && age >= 0 && age < statusListRenew {
 		return p.signed, nil
 	}
-	token, err := l.issuer.signStatusList(key, name, values, version, now)
+	token, err := l.issuer.signStatusList(key, name, values, version, keySet, now)
 	if err != nil {
 		return SignedStatusList{}, err
 	}
 	sum := sha256.Sum256([]byte(token))
 	p.signed = SignedStatusList{[]byte(token), `"` + encode(sum[:]) + `"`}
-	p.version, p.kid, p.at = version, key.kid, now
+	p.version, p.kid, p.keySet, p.at = version, key.kid, keySet, now
 	return p.signed, nil
 }
 

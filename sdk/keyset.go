@@ -2,6 +2,8 @@ package sdk
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"io/fs"
 	"net/http"
@@ -53,12 +55,14 @@ type keySet struct {
 	waiting atomic.Int64
 	mu      sync.Mutex // whoever changes keys and state holds it
 	flight  *fetch     // the one under way or about to start
+	another backOff    // from asking for another set than this one
 	started time.Time  // when the last one started
 }
 
 // setState is what we know of the last good set. Times are by now.
 type setState struct {
 	etag      string
+	digest    string        // base64url of the SHA-256 of its text
 	life      time.Duration // how long it may be used without a refresh
 	since     time.Time     // an earlier time means that the clock was set back
 	refreshAt time.Time     // due for a refresh
@@ -139,6 +143,23 @@ func (s *keySet) known(kid string) *publicKey {
 	}
 	key, _ := s.keys.Get(kid)
 	return key
+}
+
+// agree has the set fetched anew if the issuer has another by now, as a status list
+// says: a key that it no longer publishes must not live here until the set is
+// due. Where what comes is not that set either, from a cache on the way, it is asked
+// for ever less often.
+func (s *keySet) agree(digest string) {
+	st := s.state.Load()
+	if digest == "" || st == nil || st.digest == digest {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now := s.now(); !s.another.lasts(now) {
+		s.another = s.another.next(now)
+		s.takeOff()
+	}
 }
 
 // find returns the key named kid. It fails with errUnknownKey, or with
@@ -254,9 +275,9 @@ func (s *keySet) fly(f *fetch, pause time.Duration) {
 // refresh replaces the set by what the issuer publishes now, or keeps the old one
 // and says why. Only one runs at a time.
 func (s *keySet) refresh(ctx context.Context) error {
-	etag := ""
+	etag, digest := "", ""
 	if st := s.state.Load(); st != nil {
-		etag = st.etag
+		etag, digest = st.etag, st.digest
 	}
 	got, err := fetchKeySet(ctx, s.http, s.url, etag)
 	now := s.now()
@@ -270,8 +291,9 @@ func (s *keySet) refresh(ctx context.Context) error {
 	}
 	if got.keys != nil {
 		s.replace(got.keys)
+		digest = digestOfSet(got.body)
 	}
-	s.state.Store(s.stateAt(now, got.maxAge, got.etag))
+	s.state.Store(s.stateAt(now, got.maxAge, got.etag, digest))
 	if s.file != nil {
 		s.file.save(storedSet{got.body, now, got.maxAge})
 	}
@@ -285,7 +307,7 @@ func (s *keySet) readFile() {
 		s.mu.Lock()
 		if s.state.Load() == nil {
 			s.replace(keys)
-			s.state.Store(s.stateAt(set.fetched, set.maxAge, ""))
+			s.state.Store(s.stateAt(set.fetched, set.maxAge, "", digestOfSet(set.body)))
 		}
 		s.mu.Unlock()
 	}
@@ -295,10 +317,17 @@ func (s *keySet) readFile() {
 	}
 }
 
-func (s *keySet) stateAt(fetched time.Time, maxAge time.Duration, etag string) *setState {
+// digestOfSet names a set as status lists do.
+func digestOfSet(body []byte) string {
+	sum := sha256.Sum256(body)
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+func (s *keySet) stateAt(fetched time.Time, maxAge time.Duration, etag, digest string) *setState {
 	life := maxAge + s.maxStale
 	return &setState{
 		etag:      etag,
+		digest:    digest,
 		life:      life,
 		since:     fetched.Add(-clockStep),
 		refreshAt: fetched.Add(maxAge * 4 / 5),

@@ -211,6 +211,7 @@ func (s *statuses) fetch(ctx context.Context, uri string, old *statusList) (*sta
 		if s.expired(&again, s.now()) {
 			return nil, errors.New("expired")
 		}
+		s.keys.agree(again.keySet)
 		return &again, nil
 	}
 	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
@@ -232,6 +233,7 @@ func (s *statuses) fetch(ctx context.Context, uri string, old *statusList) (*sta
 	case old != nil && list.version < old.version:
 		return nil, errors.New("older than the one before")
 	}
+	s.keys.agree(list.keySet)
 	return list, nil
 }
 

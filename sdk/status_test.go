@@ -373,6 +373,41 @@ func TestAListSignedByAKeyThatIsNewHasTheKeySetFetched(t *testing.T) {
 	})
 }
 
+func TestAKeyThatIsWithdrawnIsKnownFromTheNextList(t *testing.T) {
+	withStatus(t, nil, func(t *testing.T, iss *sdktest.Issuer, _ *lists, checker *sdk.Checker) {
+		iss.Rotate(sdk.EdDSA)
+		old := iss.Token(billing)
+		wantAccepted(t, check(t, checker, old))
+		fetched := iss.Fetches()
+		iss.Rotate(sdk.EdDSA) // waits in every cache, as the issuer's next key does
+		time.Sleep(ttl)
+		wantAccepted(t, check(t, checker, old))
+		synctest.Wait()
+		if iss.Fetches() != fetched+1 {
+			t.Fatalf("%d fetches of the key set, want one more than %d", iss.Fetches(), fetched)
+		}
+		iss.Withdraw()
+		time.Sleep(ttl)
+		_ = check(t, checker, old) // brings the list
+		synctest.Wait()
+		wantRefused(t, check(t, checker, old))
+	})
+}
+
+func TestAKeySetThatIsNeverTheOneOfTheListIsAskedForEverLessOften(t *testing.T) {
+	withStatus(t, nil, func(t *testing.T, iss *sdktest.Issuer, l *lists, checker *sdk.Checker) {
+		l.set(says(200, string(iss.KeySet())+"\n", "Cache-Control", "max-age=3600")) // from a cache that rewrites it
+		began, fetched := time.Now(), iss.Fetches()
+		for time.Since(began) < 10*time.Minute {
+			wantAccepted(t, check(t, checker, iss.Token(billing)))
+			time.Sleep(time.Second)
+		}
+		if n := l.wire.count() - fetched; n < 5 || n > 17 {
+			t.Fatalf("%d fetches in ten minutes", n)
+		}
+	})
+}
+
 func TestAListExpiresWhateverItsAge(t *testing.T) {
 	withStatus(t, func(c *sdk.CheckerConfig) { c.MaxStatusAge = 24 * time.Hour }, func(t *testing.T, iss *sdktest.Issuer, l *lists, checker *sdk.Checker) {
 		wantAccepted(t, check(t, checker, iss.Token(billing)))

@@ -33,6 +33,7 @@ type statusList struct {
 	version   int64
 	expiresAt int64 // seconds since 1970
 	ttl       time.Duration
+	keySet    string // which the issuer publishes: base64url of its SHA-256; "": not told
 
 	key  *publicKey // that signed it
 	etag string
@@ -79,6 +80,8 @@ func readStatusList(payload, issuer, uri string) (*statusList, error) {
 			ttl = r.integer()
 		case "version":
 			l.version = r.integer()
+		case "jwks_s256":
+			l.keySet = r.text()
 		case "status_list":
 			l.bits, packed = readPacked(&r)
 		default:

@@ -3,6 +3,7 @@ package sdktest
 import (
 	"bytes"
 	"compress/zlib"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -21,6 +22,9 @@ type statuses struct {
 	version int64
 	fetches int
 }
+
+// minListBytes is the size of the list, four statuses to a byte.
+const minListBytes = 16 << 10
 
 const pathStatusList = wire.PathStatusLists + "/1"
 
@@ -124,17 +128,17 @@ func (i *Issuer) StatusList() string {
 }
 
 func (i *Issuer) statusList() (token, etag string) {
-	now, s := i.Now(), i.signer()
+	now, s, set := i.Now(), i.signer(), sha256.Sum256(i.KeySet())
 	i.mu.Lock()
-	packed := make([]byte, (len(i.status.values)+3)/4)
+	packed := make([]byte, max(minListBytes, len(i.status.values)/2)) // with room for tokens to come
 	for index, value := range i.status.values {
 		packed[index/4] |= value << (index % 4 * 2)
 	}
 	claims := wire.StatusListClaims{
 		Issuer: i.URL(), Subject: i.URL() + pathStatusList, IssuedAt: now.Unix(), ExpiresAt: now.Add(time.Hour).Unix(),
-		TTL: int64(i.status.ttl / time.Second), Version: i.status.version,
+		TTL: int64(i.status.ttl / time.Second), Version: i.status.version, KeySet: base64.RawURLEncoding.EncodeToString(set[:]),
 	}
-	etag = fmt.Sprintf(`"%d-%d-%s"`, i.status.version, len(i.status.values), s.kid)
+	etag = fmt.Sprintf(`"%d-%d-%x"`, i.status.version, len(packed), set)
 	i.mu.Unlock()
 
 	var zipped bytes.Buffer
