@@ -1,6 +1,6 @@
-// Package issuer turns a grant into a signed token, and keeps the keys that
-// sign. What is granted is decided elsewhere: a token knows nothing about the
-// API key it was made from.
+// Package issuer turns a grant into a signed token, keeps the keys that sign, and
+// publishes the status of what was signed. What is granted, and what becomes of it,
+// is decided elsewhere: a token knows nothing about the API key it was made from.
 package issuer
 
 import (

@@ -22,6 +22,13 @@
 // was. (An older now would be safe too: a rate limit then admits less, and a refill
 // comes late but not twice, since the last one is read from the locked row.)
 //
+// # Why a revision is one row
+//
+// Servers ask for the statuses that changed after a revision, so no change may
+// appear later with a lower one than they have seen. A sequence does not promise
+// that. A row does, which a transaction locks when it changes a status and lets go
+// of when that is visible. Exchanges and new keys have nothing to do with it.
+//
 // # Why a commit can be unknown
 //
 // From the moment when COMMIT may have left until its answer is read, a broken

@@ -70,7 +70,12 @@ func migrate(ctx context.Context, url string) error {
 // open opens a store that the test closes.
 func open(t testing.TB, url string) *postgres.Store {
 	t.Helper()
-	s, err := postgres.Open(t.Context(), url, postgres.Options{})
+	return openWith(t, url, postgres.Options{})
+}
+
+func openWith(t testing.TB, url string, opts postgres.Options) *postgres.Store {
+	t.Helper()
+	s, err := postgres.Open(t.Context(), url, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
