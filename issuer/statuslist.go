@@ -57,11 +57,19 @@ type StatusRef struct{ List, Index, Generation int64 }
 // statusName is a list of some generation, each of which has a URI of its own.
 type statusName struct{ list, generation int64 }
 
-func (n statusName) String() string {
-	return strconv.FormatInt(n.list, 10) + "." + strconv.FormatInt(n.generation, 10)
+func (n statusName) String() string { return string(n.appendTo(nil)) }
+
+func (n statusName) appendTo(b []byte) []byte {
+	b = append(strconv.AppendInt(b, n.list, 10), '.')
+	return strconv.AppendInt(b, n.generation, 10)
 }
 
-func (n statusName) uri(iss string) string { return iss + wire.PathStatusLists + "/" + n.String() }
+// uri is made for every token that is issued.
+func (n statusName) uri(iss string) string {
+	var room [maxURL + 64]byte // on the stack
+	b := append(append(room[:0], iss...), wire.PathStatusLists+"/"...)
+	return string(n.appendTo(b))
+}
 
 // parseStatusName accepts no other spelling than that of String.
 func parseStatusName(text string) (n statusName, ok bool) {

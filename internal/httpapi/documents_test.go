@@ -55,16 +55,20 @@ func TestMetadata(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]any{
-		"issuer":                                issuerURL,
-		"token_endpoint":                        issuerURL + "/oauth2/token",
-		"jwks_uri":                              issuerURL + "/.well-known/jwks.json",
-		"status_list_aggregation_endpoint":      issuerURL + "/statuslists",
-		"grant_types_supported":                 []any{wire.GrantTokenExchange},
-		"response_types_supported":              []any{"none"},
-		"token_endpoint_auth_methods_supported": []any{"client_secret_basic", "client_secret_post"},
-		"subject_token_types_supported":         []any{wire.TypeAPIKey, wire.TypeAccessToken},
-		"subject_types_supported":               []any{"public"},
-		"id_token_signing_alg_values_supported": []any{"EdDSA"},
+		"issuer":                           issuerURL,
+		"token_endpoint":                   issuerURL + "/oauth2/token",
+		"jwks_uri":                         issuerURL + "/.well-known/jwks.json",
+		"status_list_aggregation_endpoint": issuerURL + "/statuslists",
+		"introspection_endpoint":           issuerURL + "/oauth2/introspect",
+		"revocation_endpoint":              issuerURL + "/oauth2/revoke",
+		"introspection_endpoint_auth_methods_supported": []any{"client_secret_basic", "client_secret_post"},
+		"revocation_endpoint_auth_methods_supported":    []any{"client_secret_basic", "client_secret_post"},
+		"grant_types_supported":                         []any{wire.GrantTokenExchange},
+		"response_types_supported":                      []any{"none"},
+		"token_endpoint_auth_methods_supported":         []any{"client_secret_basic", "client_secret_post"},
+		"subject_token_types_supported":                 []any{wire.TypeAPIKey, wire.TypeAccessToken},
+		"subject_types_supported":                       []any{"public"},
+		"id_token_signing_alg_values_supported":         []any{"EdDSA"},
 	}
 	if diff := cmp.Diff(want, doc); diff != "" {
 		t.Error(diff)
