@@ -3,6 +3,7 @@ package sdk_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -32,6 +33,9 @@ func ask(a sdk.Authenticator, header http.Header, target string) answered {
 	w := httptest.NewRecorder()
 	handler.ServeHTTP(w, r)
 	h := w.Result().Header
+	if w.Code != http.StatusOK && (h.Get("Cache-Control") != "no-store" || h.Get("Content-Type") != "application/json") {
+		panic(fmt.Sprintf("a refusal with %v", h))
+	}
 	return answered{w.Code, h.Get("WWW-Authenticate"), h.Get("Retry-After"), w.Body.String()}
 }
 
@@ -54,6 +58,8 @@ func TestRequireAnswersAsRFC6750Says(t *testing.T) {
 		want   answered
 	}{
 		"a token":                         {http.Header{"Authorization": {"Bearer " + token}}, ok},
+		"a token, the scheme in any case": {http.Header{"Authorization": {"bEaReR " + token}}, ok},
+		"a tab after the scheme":          {http.Header{"Authorization": {"Bearer\t" + token}}, nothing},
 		"a token, the scheme in capitals": {http.Header{"Authorization": {"BEARER  " + token}}, ok},
 		"a key as a bearer's":             {http.Header{"Authorization": {"Bearer " + key}}, ok},
 		"a key in X-API-Key":              {http.Header{"X-Api-Key": {key}}, ok},
@@ -126,6 +132,7 @@ func TestRequireTellsWhenToRetry(t *testing.T) {
 func TestRequireThatWouldGuardNothingPanics(t *testing.T) {
 	for name, require := range map[string]func(){
 		"no authenticator": func() { sdk.Require(nil, "a", "b") },
+		"no client behind": func() { sdk.Require((*sdk.Client)(nil), "a", "b") },
 		"no resource":      func() { sdk.Require(authenticator(nil), "", "b") },
 		"no action":        func() { sdk.Require(authenticator(nil), "a", "") },
 	} {
@@ -143,5 +150,29 @@ func TestRequireThatWouldGuardNothingPanics(t *testing.T) {
 func TestAContextWithoutATokenHasNone(t *testing.T) {
 	if token, ok := sdk.FromContext(t.Context()); ok || token.Allows("a", "b") {
 		t.Fatal("a token out of nothing")
+	}
+}
+
+func TestAuthorizeAsksNobodyForNothing(t *testing.T) {
+	asked := authenticator(func() error { panic("asked") })
+	for _, need := range [][2]string{{"", "read"}, {"projects", ""}} {
+		_, err := sdk.Authorize(t.Context(), asked, http.Header{"X-Api-Key": {"ck_1"}}, need[0], need[1])
+		var forbidden *sdk.ForbiddenError
+		if !errors.As(err, &forbidden) {
+			t.Errorf("%v: %v", need, err)
+		}
+	}
+}
+
+func TestARefusalReplacesWhatAHandlerHasPrepared(t *testing.T) {
+	w := httptest.NewRecorder()
+	for _, name := range []string{"Content-Length", "Content-Encoding", "ETag", "Last-Modified"} {
+		w.Header().Set(name, "7")
+	}
+	sdk.Refuse(w, nil, &sdk.ForbiddenError{Needed: sdk.Permissions{"a": {"b"}}, Audience: "x"})
+	for _, name := range []string{"Content-Length", "Content-Encoding", "ETag", "Last-Modified"} {
+		if w.Header().Get(name) != "" {
+			t.Errorf("%s is left", name)
+		}
 	}
 }

@@ -55,29 +55,37 @@ func newMetadata(config CheckerConfig) (*metadata, error) {
 	return &metadata{u.Scheme + "://" + u.Host + path, path, body}, err
 }
 
-// ServeHTTP answers GET and HEAD, for scripts in browsers too.
+// ServeHTTP answers GET and HEAD, and what browsers ask before a script may.
 func (m *metadata) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		w.Header().Set("Allow", "GET, HEAD")
+	h := w.Header()
+	h.Set("Access-Control-Allow-Origin", "*")
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+		h.Set("Content-Type", wire.MediaJSON)
+		h.Set("Cache-Control", "public, max-age=3600")
+		_, _ = w.Write(m.body) // the client is gone: nobody to tell
+	case http.MethodOptions:
+		h.Set("Access-Control-Allow-Methods", "GET, HEAD")
+		h.Set("Access-Control-Allow-Headers", "*")
+		w.WriteHeader(http.StatusNoContent)
+	default:
+		h.Set("Allow", "GET, HEAD, OPTIONS")
 		body(w, http.StatusMethodNotAllowed, wire.ErrInvalidRequest)
-		return
 	}
-	w.Header().Set("Content-Type", wire.MediaJSON)
-	w.Header().Set("Cache-Control", "public, max-age=3600")
-	w.Header().Set("Access-Control-Allow-Origin", "*")
-	_, _ = w.Write(m.body) // the client is gone: nobody to tell
 }
 
 // Metadata returns where the ResourceMetadata belongs, and its handler:
 //
 //	http.Handle(checker.Metadata())
 //
-// It panics if CheckerConfig.Metadata is not set.
+// The handler answers OPTIONS too, for scripts in browsers that send headers of
+// their own; the pattern is for GET and HEAD alone, so that it stands beside any
+// other route. It panics if CheckerConfig.Metadata is not set.
 func (c *Checker) Metadata() (pattern string, handler http.Handler) {
 	if c.metadata == nil {
 		panic("sdk: CheckerConfig.Metadata is not set")
 	}
-	pattern = c.metadata.path
+	pattern = http.MethodGet + " " + c.metadata.path
 	if strings.HasSuffix(pattern, "/") {
 		pattern += "{$}"
 	}

@@ -9,9 +9,10 @@ package sdkgrpc
 
 import (
 	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -79,7 +80,8 @@ func newGuard(a sdk.Authenticator, needs Needs) guard {
 	}
 	own := make(Needs, len(needs))
 	for method, need := range needs {
-		if need.Open == (need.Resource != "" && need.Action != "") {
+		named := need.Resource != "" && need.Action != ""
+		if need.Open && (need.Resource != "" || need.Action != "") || !need.Open && !named {
 			panic(fmt.Sprintf("sdkgrpc: %s needs a resource and an action, or is Open", method))
 		}
 		own[method] = need
@@ -97,7 +99,7 @@ func (g guard) authorize(ctx context.Context, method string) (context.Context, e
 	}
 	token, err := sdk.Authorize(ctx, g.a, header(ctx), need.Resource, need.Action)
 	if err != nil {
-		return nil, refusal(need, err)
+		return nil, g.refusal(err)
 	}
 	return sdk.NewContext(ctx, token), nil
 }
@@ -111,38 +113,48 @@ func header(ctx context.Context) http.Header {
 	return h
 }
 
-// refusal is the one place where an error becomes a code. It says no more than
-// sdk.Refuse does.
-func refusal(need Need, err error) error {
-	var (
-		forbidden *sdk.ForbiddenError
-		limited   *sdk.LimitedError
-		away      *sdk.UnavailableError
-	)
-	switch {
-	case errors.As(err, &forbidden):
-		return status.Errorf(codes.PermissionDenied, "insufficient_scope: needs %s:%s", need.Resource, need.Action)
-	case errors.As(err, &limited):
-		if limited.RetryAt.IsZero() {
-			return status.Error(codes.ResourceExhausted, limited.Reason)
-		}
-		return later(codes.ResourceExhausted, limited.Reason, limited.RetryAfter)
-	case errors.Is(err, sdk.ErrRefused):
-		return status.Error(codes.Unauthenticated, "invalid_token: a good token or API key is needed, in one place")
-	case errors.As(err, &away):
-		return later(codes.Unavailable, "temporarily_unavailable", away.RetryAfter)
-	case errors.Is(err, sdk.ErrUnavailable):
-		return later(codes.Unavailable, "temporarily_unavailable", 0)
+// refusal is what sdk.Refuse would answer, as a code: so it says no more.
+func (g guard) refusal(err error) error {
+	answer := answer{header: http.Header{}}
+	sdk.Refuse(&answer, g.a, err)
+	var said struct{ Error string }
+	if json.Unmarshal(answer.body, &said) != nil || said.Error == "" {
+		said.Error = "a token or an API key is required"
 	}
-	return status.Error(codes.Internal, "server_error")
-}
-
-// later adds when to try again, a second from now at the earliest.
-func later(code codes.Code, message string, wait time.Duration) error {
-	plain := status.New(code, message)
-	detailed, err := plain.WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(max(wait, time.Second))})
+	code, known := codeOf[answer.status]
+	if !known {
+		code = codes.Internal
+	}
+	plain := status.New(code, said.Error)
+	seconds, err := strconv.Atoi(answer.header.Get("Retry-After"))
+	if err != nil {
+		return plain.Err()
+	}
+	detailed, err := plain.WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(time.Duration(seconds) * time.Second)})
 	if err != nil {
 		return plain.Err()
 	}
 	return detailed.Err()
+}
+
+var codeOf = map[int]codes.Code{
+	http.StatusBadRequest:         codes.InvalidArgument,
+	http.StatusUnauthorized:       codes.Unauthenticated,
+	http.StatusForbidden:          codes.PermissionDenied,
+	http.StatusTooManyRequests:    codes.ResourceExhausted,
+	http.StatusServiceUnavailable: codes.Unavailable,
+}
+
+// answer takes down what is answered.
+type answer struct {
+	header http.Header
+	status int
+	body   []byte
+}
+
+func (a *answer) Header() http.Header    { return a.header }
+func (a *answer) WriteHeader(status int) { a.status = status }
+func (a *answer) Write(b []byte) (int, error) {
+	a.body = append(a.body, b...)
+	return len(b), nil
 }

@@ -135,10 +135,8 @@ func TestErrorsBecomeCodes(t *testing.T) {
 		"a token, scheme in capitals": {[]string{"Authorization", "BEARER " + iss.Token(billing, "projects:read")}, codes.OK, 0},
 		"a key as a bearer's":         {[]string{"authorization", "Bearer " + key}, codes.OK, 0},
 		"a key":                       {[]string{"x-api-key", key}, codes.OK, 0},
-		"nothing":                     {nil, codes.Unauthenticated, 0},
-		"another scheme":              {[]string{"authorization", "Basic eDp5"}, codes.Unauthenticated, 0},
-		"two of them":                 {[]string{"x-api-key", key, "x-api-key", key}, codes.Unauthenticated, 0},
-		"different ones":              {[]string{"x-api-key", key, "authorization", "Bearer other"}, codes.Unauthenticated, 0},
+		"two of them":                 {[]string{"x-api-key", key, "x-api-key", key}, codes.InvalidArgument, 0},
+		"different ones":              {[]string{"x-api-key", key, "authorization", "Bearer other"}, codes.InvalidArgument, 0},
 		"an unknown key":              {[]string{"x-api-key", "ck_unknown"}, codes.Unauthenticated, 0},
 		"an expired token":            {[]string{"authorization", "Bearer " + iss.Expired(billing, "projects:read")}, codes.Unauthenticated, 0},
 		"a token for another":         {[]string{"authorization", "Bearer " + iss.Token("other", "projects:read")}, codes.Unauthenticated, 0},
@@ -153,12 +151,20 @@ func TestErrorsBecomeCodes(t *testing.T) {
 				if status.Code(err) != test.want {
 					t.Fatalf("%v, want %s", err, test.want)
 				}
+				if said := status.Convert(err).Message(); said != messages[test.want] {
+					t.Errorf("it says %q, want %q", said, messages[test.want])
+				}
 				if got := retryDelay(err); (got > 0) != (test.retry > 0) || got < test.retry {
 					t.Errorf("told to wait %s, want at least %s", got, test.retry)
 				}
 			})
 		}
 	}
+}
+
+// messages are all that a refused caller is told.
+var messages = map[codes.Code]string{
+	codes.Unauthenticated: "invalid_token", codes.InvalidArgument: "invalid_request", codes.PermissionDenied: "insufficient_scope", codes.ResourceExhausted: "spent",
 }
 
 func retryDelay(err error) time.Duration {
@@ -173,6 +179,20 @@ func retryDelay(err error) time.Duration {
 type authenticator struct{ err error }
 
 func (a authenticator) Check(context.Context, string) (*sdk.Token, error) { return nil, a.err }
+
+func TestNothingSentIsUnauthenticatedWithoutAnError(t *testing.T) {
+	stub, stop, err := serve(authenticator{}, sdkgrpc.Needs{check: reads}, service{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	for _, pairs := range [][]string{nil, {"authorization", "Basic eDp5"}} {
+		err := call(t.Context(), stub, check, pairs)
+		if status.Code(err) != codes.Unauthenticated || status.Convert(err).Message() != "a token or an API key is required" {
+			t.Errorf("%v: %v", pairs, err)
+		}
+	}
+}
 
 func TestWhatWeCannotTellIsUnavailable(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -227,9 +247,10 @@ func TestAMethodOfWhichNothingIsSaidIsClosedAndAnOpenOneIsOpen(t *testing.T) {
 
 func TestNeedsThatGuardNothingPanic(t *testing.T) {
 	for name, guard := range map[string]func(){
-		"no authenticator": func() { sdkgrpc.UnaryInterceptor(nil, nil) },
-		"nothing needed":   func() { sdkgrpc.UnaryInterceptor(authenticator{}, sdkgrpc.Needs{check: {}}) },
-		"no action":        func() { sdkgrpc.StreamInterceptor(authenticator{}, sdkgrpc.Needs{check: {Resource: "a"}}) },
+		"no authenticator":      func() { sdkgrpc.UnaryInterceptor(nil, nil) },
+		"nothing needed":        func() { sdkgrpc.UnaryInterceptor(authenticator{}, sdkgrpc.Needs{check: {}}) },
+		"no action":             func() { sdkgrpc.StreamInterceptor(authenticator{}, sdkgrpc.Needs{check: {Resource: "a"}}) },
+		"open and half needing": func() { sdkgrpc.StreamInterceptor(authenticator{}, sdkgrpc.Needs{check: {Resource: "a", Open: true}}) },
 		"open and needing rights": func() {
 			sdkgrpc.StreamInterceptor(authenticator{}, sdkgrpc.Needs{check: {Resource: "a", Action: "b", Open: true}})
 		},
