@@ -145,7 +145,7 @@ type StatusListClaims struct {
 	IssuedAt  int64      `json:"iat"`
 	ExpiresAt int64      `json:"exp"`
 	TTL       int64      `json:"ttl"`
-	Version   int64      `json:"version"` // ours: grows with each change
+	Version   int64      `json:"version"`   // ours: grows with each change
 	KeySet    string     `json:"jwks_s256"` // ours: base64url of the SHA-256 of the key set now
 	List      StatusList `json:"status_list"`
 }
