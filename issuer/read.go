@@ -8,38 +8,33 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"math/big"
 	"strings"
 
 	"github.com/cambio-auth/cambio/internal/wire"
 )
 
-// ErrNotOurs is returned for what is no access token that we signed with a key
-// that is still published.
-var ErrNotOurs = errors.New("not a token of this issuer")
-
 var strictBase64 = base64.RawURLEncoding.Strict()
 
-// Read returns what a token of ours says, whatever the time. We know the headers
-// that we write, so a token with another one is not ours.
-func (i *Issuer) Read(token string) (wire.Claims, error) {
+// Read returns what a token says, whatever the time, if it is an access token that
+// we signed with a key that is still published. We know the headers that we write,
+// so a token with another one is not ours.
+func (i *Issuer) Read(token string) (claims wire.Claims, ours bool) {
 	header, rest, _ := strings.Cut(token, ".")
 	payload, signature, _ := strings.Cut(rest, ".")
 	key := i.keys.published(header)
 	if key == nil || strings.ContainsAny(token, "\r\n") { // which the decoder would skip
-		return wire.Claims{}, ErrNotOurs
+		return wire.Claims{}, false
 	}
 	sig, err := strictBase64.DecodeString(signature)
 	if err != nil || !key.verifies([]byte(header+"."+payload), sig) {
-		return wire.Claims{}, ErrNotOurs
+		return wire.Claims{}, false
 	}
-	var claims wire.Claims
 	body, err := strictBase64.DecodeString(payload)
 	if err != nil || json.Unmarshal(body, &claims) != nil || claims.Issuer != i.iss {
-		return wire.Claims{}, ErrNotOurs
+		return wire.Claims{}, false
 	}
-	return claims, nil
+	return claims, true
 }
 
 // Refers reports whether a token that says this has the status at ref: not if its

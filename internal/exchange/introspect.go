@@ -77,9 +77,9 @@ func (x *Exchange) Introspect(ctx context.Context, c *Caller, token string) (Int
 }
 
 func (x *Exchange) introspectToken(ctx context.Context, c *Caller, token string) (Introspection, error) {
-	claims, readErr := x.issuer.Read(token)
+	claims, ours := x.issuer.Read(token)
 	visible := slices.Contains(c.Audiences, claims.Audience) || claims.ClientID == c.ID
-	if readErr != nil || !visible || !mayUse(c, claims.Keyspace) {
+	if !ours || !visible || !mayUse(c, claims.Keyspace) {
 		return Introspection{}, nil
 	}
 	rec, now, err := x.keys.FindKey(ctx, verifier.KeyID(claims.KeyID))
