@@ -166,7 +166,9 @@ var (
 // for, and checks the permissions asked against that token. It exchanges the key
 // if no such token is kept, or the one kept will not do for req. A kept token is
 // renewed behind the caller's back if its key is used in the last quarter of its
-// life.
+// life. Until it ends, an issuer that does not exchange is not felt. If the token
+// has a status, that must be had and good, as ClientConfig.Checker says; where it
+// was called back, the key is exchanged anew.
 //
 // An exchange that brings a token is one charge of the key's budget, and one whose
 // answer is lost may be; nothing else is, and a call makes one at most.

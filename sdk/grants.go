@@ -45,6 +45,11 @@ type grant struct {
 	ends     time.Time
 	lifetime time.Duration
 	waits    atomic.Bool // no refresh ahead: the last may have been charged for nothing
+
+	// A token that is called back is exchanged anew. If the next one is called
+	// back too, lists and exchanges disagree, and that is repeated ever later.
+	calledBack atomic.Bool
+	again      backOff // until then, to be called back is a refusal
 }
 
 func newGrant(f *exchange) *grant {
@@ -88,8 +93,8 @@ type grants struct {
 }
 
 // get answers from what is kept if that will do, or exchanges key. While a token
-// lives, only a refusal of its key ends it early; who takes it waits for nothing,
-// and feels no outage and no limit before its end.
+// lives, only a refusal of its key, or its status, ends it early; who takes it
+// waits for no exchange, and feels no outage of that and no limit before its end.
 func (g *grants) get(ctx context.Context, s subject, key string, maxAge time.Duration, online bool) (*verified, error) {
 	now, want := g.now(), wanted{online: online}
 	if maxAge > 0 {
@@ -100,11 +105,17 @@ func (g *grants) get(ctx context.Context, s subject, key string, maxAge time.Dur
 		return g.exchanged(ctx, s, key, want)
 	}
 	switch err := g.checker.statuses.check(ctx, held.verified, now); {
-	case errors.Is(err, ErrRefused): // the key's own state is for the issuer to tell
-		g.drop(s, held)
-		return g.exchanged(ctx, s, key, want)
-	case err != nil:
+	case err == nil:
+	case !errors.Is(err, ErrRefused):
 		return nil, err
+	case held.knowsBetter():
+	case held.again.lasts(now):
+		return nil, err
+	default:
+		// The token was called back. What that means for the key, the issuer knows.
+		held.calledBack.Store(true)
+		want.since = held.started.Add(1) // which is no earlier than was asked
+		return g.exchanged(ctx, s, key, want)
 	}
 	g.checker.keys.keepFresh(now)
 	if held.due(now) {
@@ -113,13 +124,11 @@ func (g *grants) get(ctx context.Context, s subject, key string, maxAge time.Dur
 	return held.verified, nil
 }
 
-// drop forgets a grant whose token was called back.
-func (g *grants) drop(s subject, held *grant) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if current, ok := g.kept.Peek(s); ok && current == held {
-		g.kept.Remove(s)
-	}
+// knowsBetter reports whether the status list is older than the exchange, which
+// said that the key is good.
+func (g *grant) knowsBetter() bool {
+	list := g.status.list.Load()
+	return list != nil && list.asOf.Before(g.started)
 }
 
 // held returns the grant of s if it is still good, by the same rules as a token
@@ -213,7 +222,11 @@ func (g *grants) keep(s subject, flight *exchange) {
 		g.refusals.Remove(s)
 	}
 	g.inVain.Remove(s)
-	g.kept.Add(s, newGrant(flight))
+	fresh := newGrant(flight)
+	if last, ok := g.kept.Peek(s); ok && last.calledBack.Load() {
+		fresh.again = last.again.next(flight.received)
+	}
+	g.kept.Add(s, fresh)
 }
 
 func (g *grants) refuse(s subject, flight *exchange, now time.Time) {
