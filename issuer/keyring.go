@@ -294,3 +294,24 @@ func (k *Keyring) now() time.Time {
 	}
 	return time.Time{}
 }
+
+// Keys is Keys of the store.
+func (k *Keyring) Keys(ctx context.Context) ([]KeyView, error) { return Keys(ctx, k.cfg.Store) }
+
+// Rotate is Rotate of the store, with the master key of this server, which follows
+// at once.
+func (k *Keyring) Rotate(ctx context.Context, how Rotation) error {
+	how.MasterKey = k.cfg.MasterKey
+	if err := Rotate(ctx, k.cfg.Store, how); err != nil {
+		return err
+	}
+	return k.Refresh(ctx)
+}
+
+// Revoke is Revoke of the store. This server follows at once.
+func (k *Keyring) Revoke(ctx context.Context, kid string) error {
+	if err := Revoke(ctx, k.cfg.Store, kid); err != nil {
+		return err
+	}
+	return k.Refresh(ctx)
+}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/cambio-auth/cambio/internal/wire"
 )
 
 // Errors of what an operator asks for.
@@ -23,6 +25,21 @@ type KeyView struct {
 	ActivatesAt time.Time
 	StopsAt     time.Time // signs no more from then on; zero: not known yet
 	GoneAt      time.Time // leaves the key set; zero: not known yet
+}
+
+// Wire is v as it is printed and sent.
+func (v KeyView) Wire() wire.SigningKey {
+	at := func(t time.Time) *time.Time {
+		if t.IsZero() {
+			return nil
+		}
+		t = t.UTC()
+		return &t
+	}
+	return wire.SigningKey{
+		KID: v.KID, Algorithm: v.Algorithm, State: string(v.State),
+		CreatedAt: at(v.CreatedAt), ActivatesAt: at(v.ActivatesAt), StopsAt: at(v.StopsAt), GoneAt: at(v.GoneAt),
+	}
 }
 
 // Keys returns all keys of the store by algorithm, oldest first.

@@ -164,7 +164,7 @@ func assemble(ctx context.Context, cfg config.Config, iss string, db store.Store
 		return httpapi.Parts{}, err
 	}
 	exchanges, err := exchange.New(exchange.Config{Clients: db, Keys: db, Verifier: verify, Issuer: issue, Usage: counts})
-	return httpapi.Parts{Exchange: exchanges, JWKS: keys.JWKS, Statuses: statuses, Ready: db.Ping}, err
+	return httpapi.Parts{Exchange: exchanges, Keys: keys, JWKS: keys.JWKS, Statuses: statuses, Ready: db.Ping}, err
 }
 
 // listen opens both listeners or none.

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"time"
 
 	"github.com/cambio-auth/cambio/internal/config"
 	"github.com/cambio-auth/cambio/internal/store"
+	"github.com/cambio-auth/cambio/internal/wire"
 	"github.com/cambio-auth/cambio/issuer"
 )
 
@@ -35,27 +35,17 @@ func (c *signingKeyListCmd) Run(ctx context.Context, p process) error {
 	return c.useStore(ctx, func(db store.Store) error { return c.printSigningKeys(ctx, p, db) })
 }
 
-type signingKeyJSON struct {
-	KID         string          `json:"kid"`
-	Algorithm   string          `json:"alg"`
-	State       issuer.KeyState `json:"state"`
-	CreatedAt   *time.Time      `json:"created_at"`
-	ActivatesAt *time.Time      `json:"activates_at"`
-	StopsAt     *time.Time      `json:"stops_at"` // signs no more from then on; null: not known yet
-	GoneAt      *time.Time      `json:"gone_at"`  // leaves the key set; null: not known yet
-}
-
 func (o output) printSigningKeys(ctx context.Context, p process, db issuer.KeyStore) error {
 	keys, err := issuer.Keys(ctx, db)
 	if err != nil {
 		return err
 	}
-	views := make([]signingKeyJSON, len(keys))
+	views := make([]wire.SigningKey, len(keys))
 	rows := [][]string{{"KID", "ALG", "STATE", "SIGNS FROM", "UNTIL", "PUBLISHED UNTIL"}}
 	for i, k := range keys {
-		v := signingKeyJSON{k.KID, k.Algorithm, k.State, instant(k.CreatedAt), instant(k.ActivatesAt), instant(k.StopsAt), instant(k.GoneAt)}
+		v := k.Wire()
 		views[i] = v
-		rows = append(rows, []string{v.KID, v.Algorithm, string(v.State), showTime(v.ActivatesAt, "-"), showTime(v.StopsAt, "-"), showTime(v.GoneAt, "-")})
+		rows = append(rows, []string{v.KID, v.Algorithm, v.State, showTime(v.ActivatesAt, "-"), showTime(v.StopsAt, "-"), showTime(v.GoneAt, "-")})
 	}
 	if o.JSON {
 		return printJSON(p.stdout, map[string]any{"signing_keys": views})

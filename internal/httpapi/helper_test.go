@@ -176,7 +176,7 @@ func (w *world) config(keys verifier.Store) setup {
 			Issuer: issuerURL,
 			Log:    slog.New(slog.NewJSONHandler(io.MultiWriter(w.logs, &everything), &slog.HandlerOptions{Level: slog.LevelDebug})),
 		},
-		httpapi.Parts{Exchange: w.newExchange(v, iss), JWKS: ring.JWKS, Statuses: w.statuses(w.store), Ready: w.store.Ping},
+		httpapi.Parts{Exchange: w.newExchange(v, iss), Keys: ring, JWKS: ring.JWKS, Statuses: w.statuses(w.store), Ready: w.store.Ping},
 	}
 }
 

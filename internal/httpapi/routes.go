@@ -13,6 +13,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/cambio-auth/cambio/internal/client"
 	"github.com/cambio-auth/cambio/internal/wire"
 )
 
@@ -24,6 +25,9 @@ func (s *Server) publicRoutes(base string, address echo.IPExtractor) *echo.Echo 
 	route(e, base+wire.PathToken, s.token, http.MethodPost)
 	route(e, base+wire.PathIntrospect, s.introspect, http.MethodPost)
 	route(e, base+wire.PathRevoke, s.revoke, http.MethodPost)
+	route(e, base+wire.PathSigningKeys, s.managed(client.SigningKeysRead, s.signingKeys), http.MethodGet)
+	route(e, base+wire.PathSigningKeys+"/rotate", s.managed(client.SigningKeysWrite, s.rotateSigningKeys), http.MethodPost)
+	route(e, base+wire.PathSigningKeys+"/:kid/revoke", s.managed(client.SigningKeysWrite, s.revokeSigningKey), http.MethodPost)
 	route(e, base+wire.PathJWKS, s.serveJWKS, http.MethodGet, http.MethodHead)
 	route(e, base+wire.PathStatusLists, s.serveStatusLists, http.MethodGet, http.MethodHead)
 	route(e, base+wire.PathStatusLists+"/:list", s.serveStatusList, http.MethodGet, http.MethodHead)

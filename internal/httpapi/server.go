@@ -102,6 +102,7 @@ func New(cfg Config) (*Server, error) {
 // Parts are what a Server needs a database for.
 type Parts struct {
 	Exchange *exchange.Exchange              // required
+	Keys     *issuer.Keyring                 // managed at /v1/signing-keys; nil: not here
 	JWKS     func() issuer.JWKS              // required: the key set, from memory
 	Statuses *issuer.StatusLists             // required
 	Ready    func(ctx context.Context) error // may we be sent requests? nil: always

@@ -13,6 +13,7 @@ const (
 	PathToken       = "/oauth2/token"
 	PathIntrospect  = "/oauth2/introspect"
 	PathRevoke      = "/oauth2/revoke"
+	PathSigningKeys = "/v1/signing-keys" // management: our own
 	PathJWKS        = "/.well-known/jwks.json"
 	PathOAuthServer = "/.well-known/oauth-authorization-server" // RFC 8414 §3
 	PathOpenID      = "/.well-known/openid-configuration"       // OpenID Connect Discovery §4
@@ -83,6 +84,8 @@ const (
 const (
 	MediaForm = "application/x-www-form-urlencoded"
 	MediaJSON = "application/json"
+
+	MediaProblem = "application/problem+json" // RFC 9457 §3
 
 	MediaStatusList = "application/statuslist+jwt"
 )
@@ -173,6 +176,24 @@ type Introspection struct {
 	Permissions map[string][]string `json:"permissions,omitempty"`
 	KeyID       string              `json:"key_id,omitempty"`
 	Keyspace    string              `json:"keyspace,omitempty"`
+}
+
+// SigningKey is a key that signs tokens, as operators see it: its public side.
+type SigningKey struct {
+	KID         string     `json:"kid"`
+	Algorithm   string     `json:"alg"`
+	State       string     `json:"state"` // pending, active, retiring, removed
+	CreatedAt   *time.Time `json:"created_at"`
+	ActivatesAt *time.Time `json:"activates_at"`
+	StopsAt     *time.Time `json:"stops_at"` // signs no more from then on; null: not known yet
+	GoneAt      *time.Time `json:"gone_at"`  // leaves the key set; null: not known yet
+}
+
+// Problem is an error of the management API (RFC 9457 §3.1).
+type Problem struct {
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Detail string `json:"detail,omitempty"`
 }
 
 // Claims is the payload of an access token (RFC 9068 §2.2). Times are seconds
