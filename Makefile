@@ -40,8 +40,8 @@ else
 	cd internal/bench/peers && go test -run='^$$' -bench=. .
 endif
 
-slow: ## more rounds of the crash tests and of the ledger's model
-	CAMBIO_SLOW=1 go test -count=1 ./internal/crashtest ./internal/store/sqlite
+slow: ## more rounds of the crash tests, the ledger's model and the year of rotations
+	CAMBIO_SLOW=1 go test -count=1 ./internal/crashtest ./internal/store/sqlite ./issuer
 
 fips: ## the tests with only FIPS 140-3 algorithms allowed
 	GODEBUG=fips140=only go test ./...

@@ -11,6 +11,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -139,7 +140,7 @@ func (p published) get(name string) list {
 	}
 	header, claims := verified(p.t, p.ring, string(signed.Body))
 	if header["typ"] != "statuslist+jwt" || len(header) != 3 || claims["iss"] != "https://keys.example.com" ||
-		claims["sub"] != "https://keys.example.com/statuslists/"+name || len(claims) != 7 {
+		claims["sub"] != "https://keys.example.com/statuslists/"+name || len(claims) != 8 || claims["jwks_s256"] != strings.Trim(p.ring.JWKS().ETag, `"`) {
 		p.t.Errorf("list %s: %v %v", name, header, claims)
 	}
 	body := claims["status_list"].(map[string]any)
