@@ -264,24 +264,3 @@ func highS(t *testing.T, key *ecdsa.PublicKey, token string) bool {
 	}
 	return new(big.Int).SetBytes(signature[32:]).Cmp(new(big.Int).Rsh(key.Params().N, 1)) > 0
 }
-
-// A coordinate that begins with a zero byte keeps it (RFC 7518 §6.2.1.2): one key
-// in 128 has one.
-func TestCoordinatesWithLeadingZerosAreWhole(t *testing.T) {
-	for range 20 {
-		store := newStore(t)
-		ring, err := issuer.OpenKeyring(t.Context(), issuer.KeyringConfig{Store: store, MasterKey: issuer.NewMasterKey(), Algorithms: []string{issuer.ES256}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		var set struct{ Keys []map[string]string }
-		if err := json.Unmarshal(ring.JWKS().Body, &set); err != nil {
-			t.Fatal(err)
-		}
-		for _, k := range set.Keys {
-			if len(k["x"]) != 43 || len(k["y"]) != 43 {
-				t.Fatalf("%v", k)
-			}
-		}
-	}
-}

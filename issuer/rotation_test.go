@@ -160,7 +160,7 @@ func (s *keySet) RoundTrip(req *http.Request) (*http.Response, error) {
 		if err != nil {
 			return nil, err
 		}
-		set, media = issuer.JWKS(list), "application/statuslist+jwt"
+		set, media = issuer.JWKS{Body: list.Body, ETag: list.ETag}, "application/statuslist+jwt"
 	}
 	resp := &http.Response{StatusCode: http.StatusOK, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: req, Header: http.Header{}}
 	resp.Header.Set("ETag", set.ETag)

@@ -1,6 +1,8 @@
 package issuer
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -73,6 +75,19 @@ type look struct {
 type SignedStatusList struct {
 	Body []byte // compact JWS
 	ETag string // strong (RFC 9110 §8.8.3), quotes included
+	Gzip []byte // the same, compressed; nil where that would save little
+}
+
+// compressed undoes what base64url adds to a list that is long.
+func compressed(token []byte) []byte {
+	const worth = 256 // bytes
+	var buf bytes.Buffer
+	w := gzip.NewWriter(&buf)
+	_, err := w.Write(token)
+	if err = errors.Join(err, w.Close()); err != nil || buf.Len()+worth > len(token) {
+		return nil
+	}
+	return buf.Bytes()
 }
 
 // publication is one URI. The token behind it is signed by one caller at a time,
@@ -177,7 +192,7 @@ func (l *StatusLists) publish(name statusName) (SignedStatusList, error) {
 		return SignedStatusList{}, err
 	}
 	sum := sha256.Sum256([]byte(token))
-	p.signed = SignedStatusList{[]byte(token), `"` + encode(sum[:]) + `"`}
+	p.signed = SignedStatusList{[]byte(token), `"` + encode(sum[:]) + `"`, compressed([]byte(token))}
 	p.version, p.kid, p.keySet, p.at = version, key.kid, keySet, now
 	return p.signed, nil
 }

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 
@@ -26,9 +28,8 @@ var errNoPast = &requestError{http.StatusNotImplemented, wire.ErrInvalidRequest,
 
 // serveStatusList answers with a Token Status List (§8.1, §8.2).
 //
-// It is not compressed again: what is long in it is zlib already, and gzip would
-// win back at most the quarter that base64url adds, of some hundred bytes as a
-// rule. A strong ETag is then true of the one form that there is.
+// A short one is not compressed again: it is zlib already, and gzip wins back
+// the quarter that base64url adds.
 func (s *Server) serveStatusList(c echo.Context) error {
 	p := s.parts.Load()
 	if p == nil {
@@ -41,7 +42,16 @@ func (s *Server) serveStatusList(c echo.Context) error {
 	if err != nil {
 		return s.unpublished(c, err)
 	}
-	return document{signed.Body, signed.ETag, wire.MediaStatusList, statusMaxAge}.serve(c)
+	d := document{signed.Body, signed.ETag, wire.MediaStatusList, statusMaxAge}
+	if signed.Gzip != nil {
+		h := c.Response().Header()
+		h.Set("Vary", "Accept-Encoding")
+		if acceptsGzip(c.Request().Header) { // other bytes have another ETag (RFC 9110 §8.8.3.3)
+			h.Set("Content-Encoding", "gzip")
+			d.body, d.etag = signed.Gzip, strings.TrimSuffix(signed.ETag, `"`)+`-gzip"`
+		}
+	}
+	return d.serve(c)
 }
 
 // serveStatusLists tells where the lists are (Token Status List §9.3).
@@ -68,4 +78,18 @@ func (s *Server) unpublished(c echo.Context, err error) error {
 		s.log.WarnContext(c.Request().Context(), "no status list", "err", err)
 	}
 	return err
+}
+
+// acceptsGzip reads Accept-Encoding (RFC 9110 §12.5.3).
+func acceptsGzip(h http.Header) bool {
+	for coding := range strings.SplitSeq(strings.Join(h.Values("Accept-Encoding"), ","), ",") {
+		name, weight, _ := strings.Cut(coding, ";")
+		if !strings.EqualFold(strings.TrimSpace(name), "gzip") {
+			continue
+		}
+		q, weighted := strings.CutPrefix(strings.ReplaceAll(weight, " ", ""), "q=")
+		n, err := strconv.ParseFloat(q, 64)
+		return !weighted || err == nil && n > 0
+	}
+	return false
 }

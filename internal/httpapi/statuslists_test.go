@@ -1,9 +1,11 @@
 package httpapi_test
 
 import (
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -197,5 +199,63 @@ func TestWhileStatusesAreNotKnownNobodyIsTold(t *testing.T) {
 	}
 	if !strings.Contains(w.logs.String(), "the database is away") {
 		t.Error("nobody was told why")
+	}
+}
+
+func TestALongStatusListIsCompressedForWhoAsksForIt(t *testing.T) {
+	w := newWorld(t)
+	var path string
+	for range 400 {
+		id, key := w.newKey(manage.NewKey{})
+		if path == "" {
+			path = w.reference(w.newToken(key))
+		}
+		if _, err := w.manage.DisableKey(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ask := func(accept ...string) *http.Response {
+		r := httptest.NewRequest(http.MethodGet, path, nil)
+		r.Header["Accept-Encoding"] = accept
+		rec := httptest.NewRecorder()
+		w.server.Public().ServeHTTP(rec, r)
+		return rec.Result()
+	}
+	read := func(r io.Reader) string {
+		body, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(body)
+	}
+	plain := ask()
+	long := read(plain.Body)
+	for accept, want := range map[string]string{
+		"": "", "br": "", "gzip": "gzip", "br, GZIP;q=0.5": "gzip", "gzip;q=0": "", "gzip; q=0.0, *": "", "deflate,gzip": "gzip", "gzip;q=x": "",
+	} {
+		got := ask(accept)
+		if got.Header.Get("Content-Encoding") != want || got.Header.Get("Vary") != "Accept-Encoding" || got.StatusCode != http.StatusOK {
+			t.Errorf("%q: %d %v", accept, got.StatusCode, got.Header)
+		}
+		if want == "" {
+			continue
+		}
+		if got.Header.Get("ETag") == plain.Header.Get("ETag") {
+			t.Errorf("%q: two forms under one strong ETag", accept)
+		}
+		short := read(got.Body)
+		unzip, err := gzip.NewReader(strings.NewReader(short))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if read(unzip) != long || len(short) >= len(long) {
+			t.Errorf("%q: another list, or %d bytes in place of %d", accept, len(short), len(long))
+		}
+	}
+	for _, form := range []*http.Response{plain, ask("gzip")} {
+		again := w.get(path, "If-None-Match", form.Header.Get("ETag"), "Accept-Encoding", form.Header.Get("Content-Encoding"))
+		if again.code != http.StatusNotModified {
+			t.Errorf("%v", again)
+		}
 	}
 }
