@@ -217,8 +217,8 @@ func (l *lazy) check(ring *issuer.Keyring, raw string) error {
 
 func TestInAYearOfRotationsNoGoodTokenIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const check = 4 * time.Minute                           // of the 5 that a token lives
-		refresh, pause := time.Hour, 3*time.Hour+31*time.Minute // meets every phase of a period
+		const check = 4 * time.Minute                             // of the 5 that a token lives
+		refresh, pause := 2*time.Hour, 6*time.Hour+59*time.Minute // meets every phase of a period
 		if os.Getenv("CAMBIO_SLOW") != "" {
 			refresh, pause = 10*time.Minute, 26*time.Minute
 		}

@@ -63,18 +63,11 @@ func (s *Server) ofToken(c echo.Context, call *call, do func(call *call, parts *
 	if err != nil {
 		return nil, err
 	}
-	release, err := s.slot()
+	parts, release, err := s.admit(c, f, call)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	parts := s.parts.Load()
-	if parts == nil {
-		return nil, errStarting
-	}
-	if err := authenticate(c, parts.Exchange, f, call); err != nil {
-		return nil, err
-	}
 	token := f.get(wire.FieldToken)
 	if token == "" {
 		return nil, errToken

@@ -49,18 +49,11 @@ func (s *Server) managed(right client.Right, do func(c echo.Context, call *call,
 }
 
 func (s *Server) manage(c echo.Context, call *call, right client.Right, do func(c echo.Context, call *call, keys *issuer.Keyring) (any, error)) (any, error) {
-	release, err := s.slot()
+	parts, release, err := s.admit(c, nil, call)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	parts := s.parts.Load()
-	if parts == nil {
-		return nil, errStarting
-	}
-	if err := authenticate(c, parts.Exchange, nil, call); err != nil {
-		return nil, err
-	}
 	if !call.client.Holds(right) {
 		return nil, errForbidden
 	}

@@ -46,19 +46,11 @@ func (s *Server) exchangeForm(c echo.Context, call *call) (wire.TokenResponse, e
 	if err != nil {
 		return wire.TokenResponse{}, err
 	}
-	release, err := s.slot()
+	parts, release, err := s.admit(c, f, call)
 	if err != nil {
 		return wire.TokenResponse{}, err
 	}
 	defer release()
-
-	parts := s.parts.Load()
-	if parts == nil {
-		return wire.TokenResponse{}, errStarting
-	}
-	if err := authenticate(c, parts.Exchange, f, call); err != nil {
-		return wire.TokenResponse{}, err
-	}
 	if err := mayExchange(f, call.client); err != nil {
 		return wire.TokenResponse{}, err
 	}
@@ -90,6 +82,24 @@ func (s *Server) slot() (release func(), err error) {
 	default:
 		return nil, errBusy
 	}
+}
+
+// admit takes a slot for a request, once its body was read, and authenticates who
+// sent it. Without an error, release gives the slot back.
+func (s *Server) admit(c echo.Context, f form, call *call) (parts *Parts, release func(), err error) {
+	if release, err = s.slot(); err != nil {
+		return nil, nil, err
+	}
+	if parts = s.parts.Load(); parts == nil {
+		err = errStarting
+	} else {
+		err = authenticate(c, parts.Exchange, f, call)
+	}
+	if err != nil {
+		release()
+		return nil, nil, err
+	}
+	return parts, release, nil
 }
 
 func authenticate(c echo.Context, x *exchange.Exchange, f form, call *call) error {
