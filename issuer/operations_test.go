@@ -40,7 +40,7 @@ func wantStates(t *testing.T, store issuer.KeyStore, want string) {
 }
 
 func TestAKeyThatIsRotatedEarlySignsOnceEveryCacheHoldsIt(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtually(t, func(t *testing.T) {
 		r := startReplicas(t, 2, issuer.KeyringConfig{Refresh: time.Minute})
 		defer r.close()
 		if err := issuer.Rotate(t.Context(), r.store, issuer.Rotation{}); err != nil {
@@ -73,7 +73,7 @@ func TestAKeyThatIsRotatedEarlySignsOnceEveryCacheHoldsIt(t *testing.T) {
 func TestInAnEmergencyTheOldKeyIsGoneAtOnceAndItsTokensDieWithTheNextRefresh(t *testing.T) {
 	for name, fresh := range map[string]bool{"for the key that waits": false, "for a fresh one": true} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			virtually(t, func(t *testing.T) {
 				r := startReplicas(t, 3, issuer.KeyringConfig{})
 				defer r.close()
 				checker := r.checker()

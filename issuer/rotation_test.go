@@ -73,6 +73,15 @@ func TestTheStateOfAKeyFollowsFromTimestampsAlone(t *testing.T) {
 	}
 }
 
+// virtually runs test in virtual time.
+func virtually(t *testing.T, test func(*testing.T)) {
+	t.Helper()
+	if fips140.Enabled() {
+		t.Skip("the entropy source of FIPS mode measures time, which stands still in there")
+	}
+	synctest.Test(t, test)
+}
+
 // replicas are keyrings on one store, each as if in a process of its own.
 type replicas struct {
 	t     *testing.T
@@ -88,9 +97,6 @@ type replicas struct {
 // startReplicas runs n keyrings in the bubble that t is in.
 func startReplicas(t *testing.T, n int, cfg issuer.KeyringConfig) *replicas {
 	t.Helper()
-	if fips140.Enabled() {
-		t.Skip("the entropy source of FIPS mode measures time, which stands still in here")
-	}
 	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "cambio.db"), sqlite.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -216,7 +222,7 @@ func (l *lazy) check(ring *issuer.Keyring, raw string) error {
 }
 
 func TestInAYearOfRotationsNoGoodTokenIsRefused(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtually(t, func(t *testing.T) {
 		const check = 4 * time.Minute                             // of the 5 that a token lives
 		refresh, pause := 2*time.Hour, 6*time.Hour+59*time.Minute // meets every phase of a period
 		if os.Getenv("CAMBIO_SLOW") != "" {
@@ -258,7 +264,7 @@ func TestInAYearOfRotationsNoGoodTokenIsRefused(t *testing.T) {
 }
 
 func TestReplicasThatRotateAtOnceMakeOneKey(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtually(t, func(t *testing.T) {
 		r := startReplicas(t, 5, issuer.KeyringConfig{Period: day, Refresh: 10 * time.Minute})
 		defer r.close()
 		time.Sleep(10*day + 20*time.Minute)
@@ -281,7 +287,7 @@ func TestReplicasThatRotateAtOnceMakeOneKey(t *testing.T) {
 }
 
 func TestAKeyIsPublishedBeforeItSignsAndAfterwardsUntilItsTokensAreDead(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtually(t, func(t *testing.T) {
 		r := startReplicas(t, 1, issuer.KeyringConfig{Period: time.Hour, Refresh: time.Minute})
 		defer r.close()
 		first := strings.SplitN(r.issue(0, ""), ".", 2)[0]
@@ -311,7 +317,7 @@ func TestAKeyIsPublishedBeforeItSignsAndAfterwardsUntilItsTokensAreDead(t *testi
 }
 
 func TestAnAlgorithmEnabledLaterSignsOnceEveryCacheHoldsItsKey(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtually(t, func(t *testing.T) {
 		r := startReplicas(t, 1, issuer.KeyringConfig{})
 		defer r.close()
 		time.Sleep(2 * time.Minute)
@@ -339,7 +345,7 @@ func TestAnAlgorithmEnabledLaterSignsOnceEveryCacheHoldsItsKey(t *testing.T) {
 }
 
 func TestWhileTheStoreIsAwayTheKnownKeysGoOn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtually(t, func(t *testing.T) {
 		r := startReplicas(t, 1, issuer.KeyringConfig{Period: time.Hour, Refresh: time.Minute})
 		before := r.issue(0, "")
 		if err := r.store.Close(); err != nil {

@@ -6,14 +6,13 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/cambio-auth/cambio/issuer"
 )
 
 func TestTheStoreIsAskedWhenSomebodyAsksAndNotMoreThanFourTimesASecond(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtually(t, func(t *testing.T) {
 		store := &statuses{}
 		store.open(8)
 		p := publish(t, store)
@@ -32,7 +31,7 @@ func TestTheStoreIsAskedWhenSomebodyAsksAndNotMoreThanFourTimesASecond(t *testin
 }
 
 func TestAChangeIsPublishedWithinAQuarterOfASecond(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtually(t, func(t *testing.T) {
 		store := &statuses{}
 		store.open(8)
 		p := publish(t, store)
@@ -55,7 +54,7 @@ func TestAChangeIsPublishedWithinAQuarterOfASecond(t *testing.T) {
 }
 
 func TestAListThatWasJustOpenedIsFound(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtually(t, func(t *testing.T) {
 		store := &statuses{}
 		store.open(8)
 		p := publish(t, store)
@@ -73,7 +72,7 @@ func TestAListThatWasJustOpenedIsFound(t *testing.T) {
 }
 
 func TestAsManyAsLikeMayAskForListsThatAreNotThere(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtually(t, func(t *testing.T) {
 		store := &statuses{}
 		store.open(8)
 		p := publish(t, store)
@@ -109,7 +108,7 @@ func TestWhatIsNotKnownIsNotSaid(t *testing.T) {
 		"while the store is slow": {delay: 4 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			virtually(t, func(t *testing.T) {
 				store := &statuses{}
 				store.open(8)
 				p := publish(t, store)
@@ -143,7 +142,7 @@ func TestWhatIsNotKnownIsNotSaid(t *testing.T) {
 }
 
 func TestALookThatFailsHalfWayTakesNothingOver(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtually(t, func(t *testing.T) {
 		store := &statuses{}
 		store.open(8)
 		p := publish(t, store)
@@ -162,7 +161,7 @@ func TestALookThatFailsHalfWayTakesNothingOver(t *testing.T) {
 }
 
 func TestACallerMayLeave(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtually(t, func(t *testing.T) {
 		store := &statuses{}
 		store.open(8)
 		p := publish(t, store)

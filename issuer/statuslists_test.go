@@ -14,7 +14,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
@@ -171,7 +170,7 @@ func TestAListSaysWhatIsInTheStore(t *testing.T) {
 	const size = 300
 	ring := newKeyring(t)
 	rapid.Check(t, func(rt *rapid.T) {
-		synctest.Test(t, func(t *testing.T) {
+		virtually(t, func(t *testing.T) {
 			store := &statuses{}
 			number := store.open(size)
 			p := publishWith(t, ring, store)
@@ -206,7 +205,7 @@ func TestAListSaysWhatIsInTheStore(t *testing.T) {
 }
 
 func TestAListOfAGenerationThatIsOverIsInvalidForGood(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtually(t, func(t *testing.T) {
 		store := &statuses{}
 		number := store.open(8)
 		name := func(generation int) string { return fmt.Sprintf("%d.%d", number, generation) }
@@ -236,7 +235,7 @@ func TestAListOfAGenerationThatIsOverIsInvalidForGood(t *testing.T) {
 }
 
 func TestAListIsSignedWhenItHasChangedAndBeforeItExpires(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtually(t, func(t *testing.T) {
 		store := &statuses{}
 		number, other := store.open(100), store.open(100)
 		name := strconv.FormatInt(number, 10) + ".0"
