@@ -227,8 +227,7 @@ func withoutForgotten(keys []SealedKey, now time.Time) []SealedKey {
 	return kept
 }
 
-// publish encodes the keys that are not removed by now, if they are others than
-// before.
+// publish encodes the keys that are not removed by now.
 func (k *Keyring) publish() error {
 	r := k.ring.Load()
 	if r == nil {
@@ -238,8 +237,10 @@ func (k *Keyring) publish() error {
 	var published []*signer
 	for _, algorithm := range Algorithms() {
 		for i, sealed := range r.keys[algorithm] {
-			if state, _ := StateOf(r.keys[algorithm], i, now); state != Removed {
-				published = append(published, r.signers[sealed.KID])
+			// One that was removed already is not here, even if our clock was set back.
+			state, _ := StateOf(r.keys[algorithm], i, now)
+			if s := r.signers[sealed.KID]; s != nil && state != Removed {
+				published = append(published, s)
 			}
 		}
 	}
@@ -258,13 +259,10 @@ func (k *Keyring) JWKS() JWKS {
 	return JWKS{}
 }
 
-// Algorithms returns those that sign, the default first.
-func (k *Keyring) Algorithms() []string { return slices.Clone(k.cfg.Algorithms) }
-
 // active returns the key of algorithm that signs at t, by the database's clock;
 // empty means the default. If that key has been taken away since, it is the one
-// that signs now; before the first key's time, by a clock that was set back, the
-// oldest that is published.
+// that signs now; before the time of a first key, by a clock that was set back, it
+// is that one. A key that waits until caches hold it never signs early.
 func (k *Keyring) active(algorithm string, t time.Time) (*signer, error) {
 	r := k.ring.Load()
 	if r == nil {
@@ -280,7 +278,8 @@ func (k *Keyring) active(algorithm string, t time.Time) (*signer, error) {
 		}
 	}
 	for _, sealed := range keys {
-		if s := r.signers[sealed.KID]; s != nil && t.Before(keys[0].ActivatesAt) {
+		waits := sealed.ActivatesAt.After(sealed.CreatedAt)
+		if s := r.signers[sealed.KID]; s != nil && !waits && t.Before(sealed.ActivatesAt) {
 			return s, nil
 		}
 	}

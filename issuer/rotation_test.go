@@ -338,6 +338,13 @@ func TestAnAlgorithmEnabledLaterSignsOnceEveryCacheHoldsItsKey(t *testing.T) {
 		if err := iss.Ready(""); err != nil {
 			t.Error(err)
 		}
+		if err := iss.Ready(issuer.RS256); !errors.Is(err, issuer.ErrNoSigningKey) {
+			t.Errorf("before caches hold its key: %v", err)
+		}
+		time.Sleep(issuer.Lead)
+		if err := iss.Ready(issuer.RS256); err != nil {
+			t.Errorf("once they do: %v", err)
+		}
 		if err := iss.Ready(issuer.ES256); !errors.Is(err, issuer.ErrNoSigningKey) {
 			t.Errorf("an algorithm that is not enabled: %v", err)
 		}
