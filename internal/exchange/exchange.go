@@ -3,6 +3,7 @@
 package exchange
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -118,7 +119,7 @@ func (x *Exchange) once(ctx context.Context, c *Caller, req Request) (issuer.Tok
 		return issuer.Token{}, grant, err
 	}
 	token, err := x.issuer.Issue(issuer.Grant{
-		Subject:     subject(grant),
+		Subject:     subject(grant.Owner, grant.KeyID),
 		Audience:    grant.Audience,
 		ClientID:    c.ID,
 		KeyID:       string(grant.KeyID),
@@ -135,11 +136,8 @@ func (x *Exchange) once(ctx context.Context, c *Caller, req Request) (issuer.Tok
 }
 
 // subject is the key's owner, or the key itself if it has none (RFC 9068 §2.2).
-func subject(g verifier.Grant) string {
-	if g.Owner != "" {
-		return g.Owner
-	}
-	return string(g.KeyID)
+func subject(owner string, id verifier.KeyID) string {
+	return cmp.Or(owner, string(id))
 }
 
 // count keeps count of a refusal of a known key. What was asked is counted only

@@ -71,7 +71,7 @@ func (x *Exchange) Introspect(ctx context.Context, c *Caller, token string) (Int
 	}
 	k := rec.Key
 	return Introspection{
-		Active: true, Kind: "key", Subject: owner(k), KeyID: k.ID, Keyspace: k.Keyspace,
+		Active: true, Kind: "key", Subject: subject(k.Owner, k.ID), KeyID: k.ID, Keyspace: k.Keyspace,
 		Permissions: k.Permissions, IssuedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt,
 	}, nil
 }
@@ -138,13 +138,6 @@ func good(rec *verifier.Record, now time.Time) bool {
 
 func mayUse(c *Caller, keyspace string) bool {
 	return slices.Contains(c.Keyspaces, client.AnyKeyspace) || slices.Contains(c.Keyspaces, keyspace)
-}
-
-func owner(k verifier.Key) string {
-	if k.Owner != "" {
-		return k.Owner
-	}
-	return string(k.ID)
 }
 
 // LooksLikeJWT keeps tokens and keys apart: each goes its own way only.
