@@ -154,6 +154,7 @@ type Key struct {
 	State       State
 	CreatedAt   time.Time
 	ExpiresAt   time.Time // refused from this instant on; zero: never
+	ExternalID  string    // its id in the system that it came from
 }
 
 // Keyspace is a named group of keys with shared defaults.

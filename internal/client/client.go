@@ -4,7 +4,9 @@
 package client
 
 import (
+	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/hex"
 	"slices"
 	"time"
 
@@ -48,6 +50,10 @@ func Rights() []Right {
 // AnyKeyspace in Client.Keyspaces allows every keyspace, later ones included.
 const AnyKeyspace = "*"
 
+// AnyAudience in Client.Audiences lets a client give any audience to those that it
+// makes. It may itself exchange for none but those that are named.
+const AnyAudience = "*"
+
 // MaxSecrets is how many secrets of a client are live at a time.
 const MaxSecrets = 2
 
@@ -59,9 +65,10 @@ type Client struct {
 	Keyspaces   []string             // exact, or AnyKeyspace
 	Permissions verifier.Permissions // the most that its tokens may hold; nil: no bound
 	Algorithm   string               // the JWS alg that its backends can read; empty: the server's first
-	Secrets     []verifier.Digest    // at most MaxSecrets
+	Secrets     []Secret             // oldest first, at most MaxSecrets
 	Disabled    bool
 	CreatedAt   time.Time
+	ChangedAt   time.Time // zero: never
 
 	// Version grows with every change. A store sets it.
 	Version int64
@@ -71,13 +78,25 @@ type Client struct {
 	ImportedKeys bool
 }
 
+// Secret is a client's secret as stored.
+type Secret struct {
+	Digest    verifier.Digest
+	CreatedAt time.Time // zero: before that was kept
+}
+
+// ID names the secret among those of its client. It tells nothing about it.
+func (s Secret) ID() string {
+	sum := sha256.Sum256(s.Digest[:])
+	return "sec_" + hex.EncodeToString(sum[:6])
+}
+
 // Holds reports whether c has the right r.
 func (c *Client) Holds(r Right) bool { return slices.Contains(c.Rights, r) }
 
 // Authenticate reports whether secret is one of c's, in time that depends on
 // neither. It may be called on a nil Client, the one nobody registered.
 func (c *Client) Authenticate(secret verifier.Secret) bool {
-	var live [MaxSecrets]verifier.Digest
+	var live [MaxSecrets]Secret
 	known := 0
 	if c != nil && !c.Disabled {
 		known = copy(live[:], c.Secrets)
@@ -85,7 +104,7 @@ func (c *Client) Authenticate(secret verifier.Secret) bool {
 	got := secret.Digest()
 	match := 0
 	for i, want := range live {
-		same := subtle.ConstantTimeCompare(got[:], want[:])
+		same := subtle.ConstantTimeCompare(got[:], want.Digest[:])
 		match |= same & subtle.ConstantTimeLessOrEq(i+1, known)
 	}
 	return match == 1
@@ -96,10 +115,18 @@ func (c *Client) Allowance() verifier.Allowance {
 	return verifier.Allowance{
 		ID:           c.ID,
 		Version:      c.Version,
-		Audiences:    c.Audiences,
+		Audiences:    c.targets(),
 		AllKeyspaces: slices.Contains(c.Keyspaces, AnyKeyspace),
 		Keyspaces:    c.Keyspaces,
 		Permissions:  c.Permissions,
 		ImportedKeys: c.ImportedKeys,
 	}
+}
+
+// targets are the audiences that c may ask tokens for.
+func (c *Client) targets() []string {
+	if !slices.Contains(c.Audiences, AnyAudience) {
+		return c.Audiences
+	}
+	return slices.DeleteFunc(slices.Clone(c.Audiences), func(a string) bool { return a == AnyAudience })
 }

@@ -55,11 +55,10 @@ func (m *Manager) CreateClient(ctx context.Context, n NewClient) (client.Client,
 		Keyspaces:   distinct(n.Keyspaces),
 		Permissions: n.Permissions,
 		Algorithm:   n.Algorithm,
-		Secrets:     []verifier.Digest{secret.Digest()},
+		Secrets:     []client.Secret{{Digest: secret.Digest(), CreatedAt: m.now().UTC()}},
 		CreatedAt:   m.now().UTC(),
-		Version:     1,
 	}
-	if err := m.store.CreateClient(ctx, c); err != nil {
+	if err := m.store.Change(ctx, func(ctx context.Context, tx Tx) error { return tx.AddClient(ctx, c) }); err != nil {
 		return client.Client{}, verifier.Secret{}, err
 	}
 	return c, secret, nil

@@ -43,7 +43,7 @@ type CreatedKey struct {
 
 // KeyView is a key as an operator sees it, with its budget as of now.
 type KeyView struct {
-	verifier.Record
+	KeyRecord
 	At time.Time // the database's clock
 }
 
@@ -69,11 +69,12 @@ func (m *Manager) CreateKey(ctx context.Context, n NewKey) (CreatedKey, error) {
 	if err != nil {
 		return CreatedKey{}, err
 	}
-	key, budget, err := n.build(ks, secret, m.now().UTC())
+	key, budget, err := n.build(ks.Keyspace, secret, m.now().UTC())
 	if err != nil {
 		return CreatedKey{}, err
 	}
-	if err := m.store.CreateKey(ctx, key, budget); err != nil {
+	rec := KeyRecord{Record: verifier.Record{Key: key, Budget: &budget}}
+	if err := m.store.Change(ctx, func(ctx context.Context, tx Tx) error { return tx.AddKeys(ctx, []KeyRecord{rec}) }); err != nil {
 		return CreatedKey{}, err
 	}
 	view, err := m.Key(ctx, key.ID)
@@ -192,21 +193,29 @@ func (m *Manager) RevokeKey(ctx context.Context, id verifier.KeyID) (KeyView, er
 }
 
 func (m *Manager) setState(ctx context.Context, id verifier.KeyID, to verifier.State) (KeyView, error) {
-	rec, at, err := m.store.ChangeKey(ctx, id, func(_ time.Time, key *verifier.Key) error {
-		if key.State == verifier.Revoked && to != verifier.Revoked {
+	err := m.store.Change(ctx, func(ctx context.Context, tx Tx) error {
+		found, err := tx.LockKeys(ctx, []verifier.KeyID{id})
+		if err != nil {
+			return err
+		}
+		if len(found) == 0 {
+			return ErrNotFound
+		}
+		rec := found[0]
+		if rec.Key.State == verifier.Revoked && to != verifier.Revoked {
 			return ErrRevoked
 		}
-		key.State = to
-		return nil
+		rec.Key.State = to
+		return tx.SaveKey(ctx, rec)
 	})
 	if err != nil {
 		return KeyView{}, err
 	}
-	return view(rec, at), nil
+	return m.Key(ctx, id)
 }
 
 // view shows the balance that a request would find now.
-func view(rec verifier.Record, at time.Time) KeyView {
+func view(rec KeyRecord, at time.Time) KeyView {
 	budget := rec.Budget.At(at)
 	rec.Budget = &budget
 	return KeyView{rec, at}

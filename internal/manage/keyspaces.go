@@ -45,19 +45,19 @@ func (m *Manager) CreateKeyspace(ctx context.Context, n NewKeyspace) (verifier.K
 		ImportedKeys:    n.ImportedKeys,
 		CreatedAt:       m.now().UTC(),
 	}
-	if err := m.store.CreateKeyspace(ctx, ks); err != nil {
+	if err := m.store.Change(ctx, func(ctx context.Context, tx Tx) error { return tx.AddKeyspace(ctx, ks) }); err != nil {
 		return verifier.Keyspace{}, err
 	}
 	return ks, nil
 }
 
 // Keyspace fails with ErrNotFound.
-func (m *Manager) Keyspace(ctx context.Context, name string) (verifier.Keyspace, error) {
+func (m *Manager) Keyspace(ctx context.Context, name string) (KeyspaceRecord, error) {
 	return m.store.Keyspace(ctx, name)
 }
 
 // Keyspaces lists all of them by name.
-func (m *Manager) Keyspaces(ctx context.Context) ([]verifier.Keyspace, error) {
+func (m *Manager) Keyspaces(ctx context.Context) ([]KeyspaceRecord, error) {
 	return m.store.Keyspaces(ctx)
 }
 

@@ -27,7 +27,7 @@ func StatusOf(state verifier.State) int {
 // VoidKey makes the tokens of a key void. It fails with ErrNotFound. Tokens of a
 // revoked key are void as it is.
 func (m *Manager) VoidKey(ctx context.Context, id verifier.KeyID) (KeyView, error) {
-	if _, err := m.store.VoidKeys(ctx, []verifier.KeyID{id}); err != nil {
+	if _, err := m.voidKeys(ctx, []verifier.KeyID{id}); err != nil {
 		return KeyView{}, err
 	}
 	return m.Key(ctx, id)
@@ -52,7 +52,7 @@ func (m *Manager) VoidOwner(ctx context.Context, owner string) (int, error) {
 		for i, rec := range recs {
 			ids[i] = rec.Key.ID
 		}
-		n, err := m.store.VoidKeys(ctx, ids)
+		n, err := m.voidKeys(ctx, ids)
 		total += n
 		if err != nil || len(recs) < batch {
 			return total, err
@@ -67,12 +67,28 @@ func (m *Manager) VoidKeyspace(ctx context.Context, name string) error {
 	if err := verifier.ValidateKeyspace(name); err != nil {
 		return &InvalidError{"keyspace", err}
 	}
-	_, err := m.store.VoidKeyspaces(ctx, name)
+	_, err := m.voidKeyspaces(ctx, name)
 	return err
 }
 
 // VoidAll makes every token void, at once, and returns how many keyspaces there
 // are.
 func (m *Manager) VoidAll(ctx context.Context) (int, error) {
-	return m.store.VoidKeyspaces(ctx, "")
+	return m.voidKeyspaces(ctx, "")
+}
+
+func (m *Manager) voidKeys(ctx context.Context, ids []verifier.KeyID) (n int, err error) {
+	err = m.store.Change(ctx, func(ctx context.Context, tx Tx) (err error) {
+		n, err = tx.VoidKeys(ctx, ids)
+		return err
+	})
+	return n, err
+}
+
+func (m *Manager) voidKeyspaces(ctx context.Context, name string) (n int, err error) {
+	err = m.store.Change(ctx, func(ctx context.Context, tx Tx) (err error) {
+		n, err = tx.VoidKeyspaces(ctx, name)
+		return err
+	})
+	return n, err
 }
