@@ -76,12 +76,13 @@ func (m *Manager) VoidOwner(ctx context.Context, owner string) (int, error) {
 
 func (m *Manager) voidKeys(ctx context.Context, owner string, ids []verifier.KeyID) (n int, err error) {
 	target := owner
-	return n, m.change(ctx, &target, func(ctx context.Context, tx Tx) (_ *audit.Entry, err error) {
+	err = m.change(ctx, &target, func(ctx context.Context, tx Tx) (_ *audit.Entry, err error) {
 		if n, err = tx.VoidKeys(ctx, ids); err != nil || n == 0 {
 			return nil, err
 		}
 		return entry("owner.void", owner, "", nil, map[string]any{"keys": ids})
 	})
+	return n, err
 }
 
 // VoidKeyspace makes the tokens of all keys of a keyspace void, however many
@@ -108,10 +109,11 @@ func (m *Manager) VoidAll(ctx context.Context) (int, error) {
 
 func (m *Manager) voidKeyspaces(ctx context.Context, name string) (n int, err error) {
 	target := name
-	return n, m.change(ctx, &target, func(ctx context.Context, tx Tx) (_ *audit.Entry, err error) {
+	err = m.change(ctx, &target, func(ctx context.Context, tx Tx) (_ *audit.Entry, err error) {
 		if n, err = tx.VoidKeyspaces(ctx, name); err != nil {
 			return nil, err
 		}
 		return entry("keyspace.void", name, name, nil, nil)
 	})
+	return n, err
 }
