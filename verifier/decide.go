@@ -7,10 +7,6 @@ import (
 	"github.com/cambio-auth/cambio/internal/permission"
 )
 
-// maxPublished is the most metadata that goes into a token, in bytes. Imported
-// keys may have more.
-const maxPublished = 2 << 10
-
 // Decide says whether the key in rec may be used as req asks, and charges rec's
 // budget if so. rec is nil for an unknown key; first is what was charged before
 // under req.Repeat.ID, nil if nothing was. It is pure: the same arguments give the
@@ -41,7 +37,7 @@ func Decide(now time.Time, rec *Record, first *Charged, req Request) (Grant, err
 	}
 	grant := refused
 	grant.Audience, grant.Permissions = audience, granted
-	if rec.Keyspace.PublishMetadata && len(rec.Key.Metadata) <= maxPublished {
+	if rec.Keyspace.PublishMetadata && len(rec.Key.Metadata) <= MaxTokenMetadata {
 		grant.Metadata = rec.Key.Metadata
 	}
 	if first != nil {

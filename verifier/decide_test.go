@@ -281,8 +281,8 @@ func TestDecideGrants(t *testing.T) {
 			t.Errorf("%s of %s, %v", grant.Metadata, grant.KeyMetadata, err)
 		}
 	})
-	t.Run("no metadata to publish that is over 2 KiB, and none of it lost", func(t *testing.T) {
-		for size, published := range map[int]bool{2048: true, 2049: false} {
+	t.Run("no metadata that is too long for a token, and none of it lost", func(t *testing.T) {
+		for size, published := range map[int]bool{verifier.MaxTokenMetadata: true, verifier.MaxTokenMetadata + 1: false} {
 			rec, req := good()
 			rec.Keyspace.PublishMetadata = true
 			rec.Key.Metadata = []byte(`{"m":"` + strings.Repeat("x", size-8) + `"}`)

@@ -95,7 +95,7 @@ type Grant struct {
 
 	Audience      string // empty: none, and none was needed
 	Permissions   Permissions
-	Metadata      json.RawMessage // to be published in a token, if the keyspace does that and it is at most 2 KiB
+	Metadata      json.RawMessage // to be published in a token, if the keyspace does that, up to MaxTokenMetadata
 	TokenLifetime time.Duration   // the keyspace's; zero: the server's default
 	NotAfter      time.Time       // the key's expiry; zero: none
 	GrantedAt     time.Time       // by the database's clock; of a repeat, when the first was granted
