@@ -1,6 +1,6 @@
 // Package store opens the database that a URL names. What a database must do
 // is declared by those who need it: verifier.Store, issuer.KeyStore,
-// issuer.StatusStore, manage.Store and usage.Store.
+// issuer.StatusStore, manage.Store, audit.Store and usage.Store.
 package store
 
 import (
@@ -27,6 +27,13 @@ type KeyFinder interface {
 	FindDigest(ctx context.Context, digest verifier.Digest) (*verifier.Record, time.Time, error)
 }
 
+// RepeatForgetter drops what nobody can repeat any more.
+type RepeatForgetter interface {
+	// ForgetRepeats deletes at most limit of the answers that are kept under
+	// idempotency keys and whose time is over, and returns how many it deleted.
+	ForgetRepeats(ctx context.Context, limit int) (int, error)
+}
+
 // Store is everything at once, for those who wire it.
 type Store interface {
 	verifier.Store
@@ -35,6 +42,7 @@ type Store interface {
 	manage.Store
 	usage.Store
 	KeyFinder
+	RepeatForgetter
 	io.Closer
 
 	// Ping reports whether the database answers.

@@ -61,7 +61,7 @@ func addKeys(t testing.TB, s *sqlite.Store, n int, uses int64) []verifier.Digest
 	digests := make([]verifier.Digest, n)
 	for i := range digests {
 		digests[i] = verifier.NewSecret(secret(i)).Digest()
-		err := s.CreateKey(t.Context(),
+		err := storetest.AddKey(t.Context(), s,
 			verifier.Key{ID: id(i), Digest: digests[i], Keyspace: "default", State: verifier.Active},
 			verifier.Budget{ID: verifier.BudgetID(id(i)), Counted: true, Remaining: uses})
 		if err != nil {

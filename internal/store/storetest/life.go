@@ -14,8 +14,8 @@ import (
 
 var lifePromises = []promise{
 	{"a store opened again finds everything", func(t *testing.T, db *database) {
-		must(t, db.CreateKeyspace(t.Context(), verifier.Keyspace{Name: "other", Prefix: "ot"}))
-		must(t, db.CreateClient(t.Context(), client.Client{ID: "orders", Secrets: []verifier.Digest{digest("s")}}))
+		must(t, AddKeyspace(t.Context(), db, verifier.Keyspace{Name: "other", Prefix: "ot"}))
+		must(t, AddClient(t.Context(), db, client.Client{ID: "orders", Secrets: secrets("s")}))
 		putSigningKeys(t, db, issuer.SealedKey{KID: "kid", Algorithm: "EdDSA", PublicKey: []byte{1}, Sealed: []byte{2}})
 		secret, _ := db.key(func(k *verifier.Key, _ *verifier.Budget) { k.Keyspace = "other" })
 		must(t, exchange(t.Context(), db, secret))
@@ -25,7 +25,7 @@ var lifePromises = []promise{
 	}},
 	{"two stores on one database share one truth", func(t *testing.T, db *database) {
 		other := db.again()
-		must(t, other.CreateKeyspace(t.Context(), verifier.Keyspace{Name: "other", Prefix: "ot"}))
+		must(t, AddKeyspace(t.Context(), other, verifier.Keyspace{Name: "other", Prefix: "ot"}))
 		secret, key := db.key(func(k *verifier.Key, _ *verifier.Budget) { k.Keyspace = "other" })
 		for i, s := range []store.Store{db, other, db, other, db} {
 			must(t, exchange(t.Context(), s, secret))
@@ -82,18 +82,18 @@ var lifePromises = []promise{
 // endedCalls calls every method with ctx.
 func endedCalls(ctx context.Context, s store.Store, key verifier.Key) map[string]error {
 	errs := map[string]error{
-		"CreateKey":      s.CreateKey(ctx, verifier.Key{ID: "k", Keyspace: "default", State: verifier.Active}, verifier.Budget{ID: "b"}),
-		"CreateKeyspace": s.CreateKeyspace(ctx, verifier.Keyspace{Name: "late"}),
-		"CreateClient":   s.CreateClient(ctx, client.Client{ID: "late"}),
+		"AddKey":      AddKey(ctx, s, verifier.Key{ID: "k", Keyspace: "default", State: verifier.Active}, verifier.Budget{ID: "b"}),
+		"AddKeyspace": AddKeyspace(ctx, s, verifier.Keyspace{Name: "late"}),
+		"AddClient":   AddClient(ctx, s, client.Client{ID: "late"}),
 	}
 	_, _, errs["Key"] = s.Key(ctx, key.ID)
 	_, _, errs["Keys"] = s.Keys(ctx, manage.KeyFilter{Limit: 1})
-	_, _, errs["ChangeKey"] = s.ChangeKey(ctx, key.ID, func(_ time.Time, k *verifier.Key) error {
+	errs["ChangeKey"] = ChangeKey(ctx, s, key.ID, func(_ time.Time, k *verifier.Key) error {
 		k.State = verifier.Revoked
 		return nil
 	})
-	_, errs["VoidKeys"] = s.VoidKeys(ctx, []verifier.KeyID{key.ID})
-	_, errs["VoidKeyspaces"] = s.VoidKeyspaces(ctx, "")
+	_, errs["VoidKeys"] = VoidKeys(ctx, s, []verifier.KeyID{key.ID})
+	_, errs["VoidKeyspaces"] = VoidKeyspaces(ctx, s, "")
 	_, _, errs["StatusChanges"] = s.StatusChanges(ctx, 0, func(issuer.StatusChange) error { return nil })
 	_, errs["Keyspace"] = s.Keyspace(ctx, "default")
 	_, errs["Keyspaces"] = s.Keyspaces(ctx)
@@ -108,8 +108,8 @@ func endedCalls(ctx context.Context, s store.Store, key verifier.Key) map[string
 
 // everything is all that a store can be asked for.
 type everything struct {
-	Keys        []verifier.Record
-	Keyspaces   []verifier.Keyspace
+	Keys        []manage.KeyRecord
+	Keyspaces   []manage.KeyspaceRecord
 	Clients     []client.Client
 	SigningKeys []issuer.SealedKey
 }

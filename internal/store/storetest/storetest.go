@@ -107,7 +107,7 @@ func (db *database) key(change func(*verifier.Key, *verifier.Budget)) (verifier.
 	if change != nil {
 		change(&key, &budget)
 	}
-	if err := db.CreateKey(db.t.Context(), key, budget); err != nil {
+	if err := AddKey(db.t.Context(), db, key, budget); err != nil {
 		db.t.Fatalf("creating key %s: %v", key.ID, err)
 	}
 	return secret, key

@@ -124,7 +124,7 @@ func busyDays(t *testing.T, db *database, days int) verifier.Key {
 }
 
 func narrowing(t *testing.T, db *database) {
-	must(t, db.CreateKeyspace(t.Context(), verifier.Keyspace{Name: "live", Prefix: "ck"}))
+	must(t, AddKeyspace(t.Context(), db, verifier.Keyspace{Name: "live", Prefix: "ck"}))
 	mine, mineKey := db.key(func(k *verifier.Key, _ *verifier.Budget) { k.Owner = "me" })
 	yours, _ := db.key(func(k *verifier.Key, _ *verifier.Budget) { k.Owner, k.Keyspace = "you", "live" })
 	must(t, exchangeAs(t.Context(), db, "orders", mine, 1))
