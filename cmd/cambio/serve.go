@@ -122,6 +122,7 @@ func supply(ctx, busy context.Context, cfg config.Config, iss string, server *ht
 	}
 	var follower sync.WaitGroup
 	follower.Go(func() { keys.Run(busy) })
+	follower.Go(func() { manage.Upkeep(busy, db, log) })
 	defer follower.Wait()
 	counts.Run(busy)
 	return nil
