@@ -2,12 +2,13 @@ package postgres
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/cambio-auth/cambio/internal/audit"
 )
@@ -110,30 +111,28 @@ func auditQuery(q audit.Query) (string, []any) {
 	where, args := ` WHERE seq > $1`, []any{q.After, q.Limit}
 	narrow := func(condition string, value any) {
 		args = append(args, value)
-		where += " AND " + condition + strconv.Itoa(len(args))
+		where += fmt.Sprintf(" AND "+condition, len(args))
 	}
 	if q.Before != 0 {
-		narrow(`seq < $`, q.Before)
+		narrow(`seq < $%d`, q.Before)
 	}
 	if q.Target != "" {
-		narrow(`target = $`, q.Target)
+		narrow(`target = $%d`, q.Target)
 	}
 	if q.Actor != "" {
-		narrow(`actor = $`, q.Actor)
+		narrow(`actor = $%d`, q.Actor)
 	}
 	if q.Action != "" {
-		narrow(`starts_with(action || '.', $`, q.Action+".")
-		where += ")"
+		narrow(`$%d IN (action, split_part(action, '.', 1))`, q.Action)
 	}
 	if len(q.Keyspaces) > 0 {
-		narrow(`keyspace = ANY ($`, q.Keyspaces)
-		where += "::text[])"
+		narrow(`keyspace = ANY ($%d::text[])`, q.Keyspaces)
 	}
 	if !q.From.IsZero() {
-		narrow(`at >= $`, q.From.UnixNano())
+		narrow(`at >= $%d`, q.From.UnixNano())
 	}
 	if !q.To.IsZero() {
-		narrow(`at < $`, q.To.UnixNano())
+		narrow(`at < $%d`, q.To.UnixNano())
 	}
 	order := ` ORDER BY seq`
 	if q.Newest {
@@ -142,13 +141,19 @@ func auditQuery(q audit.Query) (string, []any) {
 	return `SELECT seq, at, actor, action, target, keyspace, entry, hash FROM audit` + where + order + ` LIMIT $2`, args
 }
 
+// scanEntry reads an entry. What its columns say goes before what its JSON says,
+// which somebody may have damaged: that is for audit to find out.
 func scanEntry(row pgx.CollectableRow) (r audit.Row, err error) {
-	var at int64
+	var columns audit.Entry
+	var at pgtype.Int8
 	var hash []byte
-	if err := row.Scan(&r.Seq, &at, &r.Actor.ID, &r.Action, &r.Target, &r.Keyspace, &r.JSON, &hash); err != nil {
+	err = row.Scan(&columns.Seq, &at, &columns.Actor.ID, &columns.Action, &columns.Target, &columns.Keyspace, &r.JSON, &hash)
+	if err != nil {
 		return r, err
 	}
-	r.At = time.Unix(0, at).UTC()
+	_ = json.Unmarshal(r.JSON, &r.Entry)
+	r.Seq, r.At, r.Actor.ID, r.Action = columns.Seq, stamped(at), columns.Actor.ID, columns.Action
+	r.Target, r.Keyspace = columns.Target, columns.Keyspace
 	r.Hash, err = hashOf(hash)
 	return r, err
 }

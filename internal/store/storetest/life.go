@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cambio-auth/cambio/internal/audit"
 	"github.com/cambio-auth/cambio/internal/client"
 	"github.com/cambio-auth/cambio/internal/manage"
 	"github.com/cambio-auth/cambio/internal/store"
@@ -87,6 +88,14 @@ func endedCalls(ctx context.Context, s store.Store, key verifier.Key) map[string
 		"AddClient":   AddClient(ctx, s, client.Client{ID: "late"}),
 	}
 	_, _, errs["Key"] = s.Key(ctx, key.ID)
+	_, _, errs["KeyByDigest"] = s.KeyByDigest(ctx, key.Digest)
+	_, _, errs["FindKey"] = s.FindKey(ctx, key.ID)
+	_, _, errs["FindDigest"] = s.FindDigest(ctx, key.Digest)
+	_, errs["Audit"] = s.Audit(ctx, audit.Query{Limit: 1})
+	_, errs["AuditHead"] = s.AuditHead(ctx)
+	errs["AddRefusals"] = s.AddRefusals(ctx, []audit.Refusal{{Attempts: 1}})
+	_, errs["Refusals"] = s.Refusals(ctx, time.Time{}, noon, 1)
+	_, errs["ForgetRepeats"] = s.ForgetRepeats(ctx, 1)
 	_, _, errs["Keys"] = s.Keys(ctx, manage.KeyFilter{Limit: 1})
 	errs["ChangeKey"] = ChangeKey(ctx, s, key.ID, func(_ time.Time, k *verifier.Key) error {
 		k.State = verifier.Revoked
@@ -112,15 +121,19 @@ type everything struct {
 	Keyspaces   []manage.KeyspaceRecord
 	Clients     []client.Client
 	SigningKeys []issuer.SealedKey
+	Audit       []audit.Row
+	AuditHead   audit.Head
 }
 
 func contents(t *testing.T, s store.Store) (all everything) {
 	t.Helper()
-	var errs [4]error
+	var errs [6]error
 	all.Keys, _, errs[0] = s.Keys(t.Context(), manage.KeyFilter{Limit: 1000})
 	all.Keyspaces, errs[1] = s.Keyspaces(t.Context())
 	all.Clients, errs[2] = s.Clients(t.Context())
 	all.SigningKeys, _, errs[3] = s.SigningKeys(t.Context())
+	all.Audit, errs[4] = s.Audit(t.Context(), audit.Query{Limit: 1000})
+	all.AuditHead, errs[5] = s.AuditHead(t.Context())
 	for _, err := range errs {
 		must(t, err)
 	}
