@@ -159,8 +159,11 @@ func managementOperations() []describedOperation {
 			}
 			d := describedOperation{id: op.OperationID, method: method, path: path}
 			if op.RequestBody != nil {
-				example, _ := json.Marshal(op.RequestBody.Value.Content[wire.MediaJSON].Example)
-				d.body = strings.ReplaceAll(string(example), "null", "{}")
+				d.body = "{}"
+				if example := op.RequestBody.Value.Content[wire.MediaJSON].Example; example != nil {
+					text, _ := json.Marshal(example)
+					d.body = string(text)
+				}
 			}
 			all = append(all, d)
 		}
