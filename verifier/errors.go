@@ -63,8 +63,8 @@ var ErrBadRecord = errors.New("stored record is damaged")
 // Nothing was charged; read it again, and decide anew whether it may call.
 var ErrClientChanged = errors.New("client changed meanwhile")
 
-// ErrBadRequest marks a request that no key could satisfy: a cost below one,
-// or malformed permissions.
+// ErrBadRequest marks a request that no key could satisfy: a cost below one
+// without peeking, or malformed permissions.
 var ErrBadRequest = errors.New("bad request")
 
 // Reason names why err refuses, in one word for logs, counters and those who

@@ -13,6 +13,7 @@ import (
 	"github.com/cambio-auth/cambio/internal/config"
 	"github.com/cambio-auth/cambio/internal/exchange"
 	"github.com/cambio-auth/cambio/internal/httpapi"
+	"github.com/cambio-auth/cambio/internal/manage"
 	"github.com/cambio-auth/cambio/internal/store"
 	"github.com/cambio-auth/cambio/internal/usage"
 	"github.com/cambio-auth/cambio/issuer"
@@ -122,6 +123,7 @@ func supply(ctx, busy context.Context, cfg config.Config, iss string, server *ht
 	}
 	var follower sync.WaitGroup
 	follower.Go(func() { keys.Run(busy) })
+	follower.Go(func() { manage.Upkeep(busy, db, log) })
 	defer follower.Wait()
 	counts.Run(busy)
 	return nil

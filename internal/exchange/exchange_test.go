@@ -63,10 +63,8 @@ func newHouse(t *testing.T) *house {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = h.store.Close() })
-	h.manage = manage.New(h.store, nil)
-	if _, h.secret, err = h.manage.CreateClient(t.Context(), manage.NewClient{ID: "orders", Audiences: []string{orders}, Keyspaces: []string{"*"}}); err != nil {
-		t.Fatal(err)
-	}
+	h.manage = manage.New(h.store)
+	h.secret = h.newClient(manage.NewClient{ID: "orders", Audiences: []string{orders}, Keyspaces: []string{"*"}})
 	ring, err := issuer.OpenKeyring(t.Context(), issuer.KeyringConfig{Store: h.store, MasterKey: issuer.NewMasterKey()})
 	if err != nil {
 		t.Fatal(err)
@@ -81,11 +79,32 @@ func newHouse(t *testing.T) *house {
 	}
 	h.counts = usage.NewRecorder(usage.RecorderConfig{Store: h.store, Log: slog.New(slog.DiscardHandler)})
 	h.verifier, h.issuer = v, iss
-	h.Exchange, err = exchange.New(exchange.Config{Clients: h, Keys: h.store, Verifier: v, Issuer: iss, Usage: h.counts, Now: func() time.Time { return h.now }})
+	h.Exchange, err = exchange.New(h.config())
 	if err != nil {
 		t.Fatal(err)
 	}
 	return h
+}
+
+// config is that of an exchange on the store, with the clock of the test.
+func (h *house) config() exchange.Config {
+	return exchange.Config{
+		Clients: h, Keys: h.store, Verifier: h.verifier, Issuer: h.issuer, Usage: h.counts,
+		Revoke: func(ctx context.Context, c *client.Client, id verifier.KeyID) error {
+			_, err := h.manage.As(manage.By{Client: c}).RevokeKey(ctx, id)
+			return err
+		},
+		Now: func() time.Time { return h.now },
+	}
+}
+
+func (h *house) newClient(n manage.NewClient) verifier.Secret {
+	h.t.Helper()
+	c, err := h.manage.CreateClient(h.t.Context(), n)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return c.Secret
 }
 
 func (h *house) newKey(n manage.NewKey) manage.CreatedKey {
@@ -130,7 +149,7 @@ func TestWhatIsRememberedRefusesNobody(t *testing.T) {
 	h := newHouse(t)
 	h.authenticate()
 	fresh := verifier.NewSecret("a secret made a moment ago")
-	h.change = func(c *client.Client) { c.Secrets = append(c.Secrets, fresh.Digest()) }
+	h.change = func(c *client.Client) { c.Secrets = append(c.Secrets, client.Secret{Digest: fresh.Digest()}) }
 	if _, err := h.Authenticate(t.Context(), "orders", fresh); err != nil {
 		t.Errorf("a new secret: %v", err)
 	}
@@ -148,7 +167,9 @@ func TestAWrongSecretIsRefused(t *testing.T) {
 
 func TestAHungDatabaseHangsNobody(t *testing.T) {
 	h := newHouse(t)
-	x, err := exchange.New(exchange.Config{Clients: hung{t}, Keys: h.store, Verifier: h.verifier, Issuer: h.issuer, Usage: h.counts})
+	cfg := h.config()
+	cfg.Clients = hung{t}
+	x, err := exchange.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -293,15 +314,13 @@ func TestWithoutASigningKeyNothingIsCharged(t *testing.T) {
 	h := newHouse(t)
 	five := int64(5)
 	key := h.newKey(manage.NewKey{Remaining: &five})
-	v, err := verifier.New(verifier.Config{Store: h.store})
-	if err != nil {
-		t.Fatal(err)
-	}
 	iss, err := issuer.New(issuer.Config{Issuer: "https://keys.example.com", Keyring: &issuer.Keyring{}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	x, err := exchange.New(exchange.Config{Clients: h.store, Keys: h.store, Verifier: v, Issuer: iss, Usage: h.counts})
+	cfg := h.config()
+	cfg.Issuer = iss
+	x, err := exchange.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -331,10 +350,7 @@ func TestTheLargestTokenFits(t *testing.T) {
 		t.Fatal(err)
 	}
 	id := strings.Repeat("c", 64)
-	_, secret, err := h.manage.CreateClient(t.Context(), manage.NewClient{ID: id, Audiences: []string{audience}, Keyspaces: []string{"*"}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	secret := h.newClient(manage.NewClient{ID: id, Audiences: []string{audience}, Keyspaces: []string{"*"}})
 	key := h.newKey(manage.NewKey{
 		Keyspace: strings.Repeat("k", 64), Owner: quotes[:255], Permissions: wide,
 		Metadata: json.RawMessage(`{"m":"` + strings.Repeat("x", 2048-8) + `"}`),

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cambio-auth/cambio/internal/store/postgres"
+	"github.com/cambio-auth/cambio/internal/store/storetest"
 	"github.com/cambio-auth/cambio/verifier"
 )
 
@@ -207,17 +208,17 @@ func TestWhatChangesStatusesNeverDeadlocks(t *testing.T) {
 					for _, k := range r.Perm(10) {
 						ids = append(ids, id(k))
 					}
-					_, err = s.VoidKeys(t.Context(), ids)
+					_, err = storetest.VoidKeys(t.Context(), s, ids)
 				case 1:
-					_, err = s.VoidKeyspaces(t.Context(), "")
+					_, err = storetest.VoidKeyspaces(t.Context(), s, "")
 				case 2:
-					_, _, err = s.ChangeKey(t.Context(), id(r.IntN(10)), func(_ time.Time, k *verifier.Key) error {
+					err = storetest.ChangeKey(t.Context(), s, id(r.IntN(10)), func(_ time.Time, k *verifier.Key) error {
 						k.State = map[verifier.State]verifier.State{verifier.Active: verifier.Disabled, verifier.Disabled: verifier.Active}[k.State]
 						return nil
 					})
 				case 3:
 					name := fmt.Sprintf("more_%d_%d", worker, n)
-					err = s.CreateKey(t.Context(), verifier.Key{
+					err = storetest.AddKey(t.Context(), s, verifier.Key{
 						ID: verifier.KeyID(name), Digest: verifier.NewSecret(name).Digest(), Keyspace: "default", State: verifier.Active,
 					}, verifier.Budget{ID: verifier.BudgetID(name)})
 				}
