@@ -16,6 +16,7 @@ import (
 type call struct {
 	began  time.Time
 	remote string
+	route  string           // of the management API
 	client *exchange.Caller // nil: not authenticated
 	asked  []string         // targets
 	grant  verifier.Grant
@@ -42,11 +43,15 @@ func (s *Server) logExchanged(ctx context.Context, c *call) {
 // logRefused tells the reason that the caller may not know. Of what the caller
 // sent it repeats only what we have on record.
 func (s *Server) logRefused(ctx context.Context, c *call, a answer, err error) {
+	s.countRefused(c, err)
 	attrs := []slog.Attr{
 		slog.String("outcome", a.body.Error),
 		slog.Int("status", a.status),
 		slog.Duration("duration", time.Since(c.began)),
 		slog.String("remote", c.remote),
+	}
+	if c.route != "" {
+		attrs = append(attrs, slog.String("route", c.route))
 	}
 	if c.grant.KeyID != "" {
 		attrs = append(attrs, slog.String("key_id", string(c.grant.KeyID)))
@@ -75,4 +80,18 @@ func (s *Server) logRefused(ctx context.Context, c *call, a answer, err error) {
 		attrs = append(attrs, slog.Any("err", err))
 	}
 	s.log.LogAttrs(ctx, level, "refused", attrs...)
+}
+
+// countRefused keeps count of refused authentications, for the audit.
+func (s *Server) countRefused(c *call, err error) {
+	parts := s.parts.Load()
+	if parts == nil || parts.Refusals == nil || !errors.Is(err, exchange.ErrClient) {
+		return
+	}
+	var stranger *exchange.ClientError
+	known := ""
+	if errors.As(err, &stranger) {
+		known = stranger.Known
+	}
+	parts.Refusals.Refused(known, c.remote)
 }
