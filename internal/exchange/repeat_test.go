@@ -20,7 +20,7 @@ import (
 
 const billing = "https://billing.example.com"
 
-var projects = verifier.Permissions{"projects": {"read", "write"}, "files": {"read"}}
+var projects = verifier.Permissions{"projects": {"read", "write"}, "files": {"read", "write"}}
 
 func five() *int64 { n := int64(5); return &n }
 
@@ -81,7 +81,7 @@ func TestAnIdempotencyKeyStandsForOneRequest(t *testing.T) {
 		"no keyspace":         func(r *exchange.Request) { r.Keyspace = "" },
 		"another audience":    func(r *exchange.Request) { r.Targets = []string{billing} },
 		"other permissions":   func(r *exchange.Request) { r.Permissions = verifier.Permissions{"projects": {"read"}} },
-		"another resource":    func(r *exchange.Request) { r.Permissions = verifier.Permissions{"files": {"read"}} },
+		"another resource":    func(r *exchange.Request) { r.Permissions = verifier.Permissions{"files": {"read", "write"}} },
 		"all permissions":     func(r *exchange.Request) { r.Permissions = nil },
 		"another cost":        func(r *exchange.Request) { r.Cost = 2 },
 		"an impossible scope": func(r *exchange.Request) { r.Unholdable = true },
@@ -105,10 +105,15 @@ func TestAnIdempotencyKeyStandsForOneRequest(t *testing.T) {
 	h.wantRemaining(key.Key.ID, 4)
 	h.wantRemaining(other.Key.ID, 5)
 
-	if err := h.exchangeUnder(h.authenticate(), key.Secret, "k"); err != nil {
+	base.Permissions = nil
+	if _, _, err := h.Exchange.Exchange(t.Context(), h.authenticate(), base); err != nil {
 		t.Errorf("another client: %v", err)
 	}
 	h.wantRemaining(key.Key.ID, 3)
+	base.Targets = nil
+	if _, _, err := h.Exchange.Exchange(t.Context(), h.authenticate(), base); !errors.Is(err, verifier.ErrRepeat) {
+		t.Errorf("no audience, though it comes to the same: %v", err)
+	}
 }
 
 // exchangeUnder is exchange with an idempotency key.
@@ -176,8 +181,8 @@ func TestAClientThatLostTheRightRevokesNothing(t *testing.T) {
 func TestVerify(t *testing.T) {
 	h := newHouse(t)
 	ctx := context.Background()
-	verifies := h.client("verifies", client.KeysVerify)
-	peeks := h.client("peeks", client.KeysVerify, client.KeysPeek)
+	verifies := h.client("verifies", nil, client.KeysVerify)
+	peeks := h.client("peeks", nil, client.KeysVerify, client.KeysPeek)
 	names := verifier.Permissions{"projects": {"read"}}
 	key := h.newKey(manage.NewKey{Owner: "user_42", Name: "laptop", Remaining: five(), Permissions: names, Metadata: json.RawMessage(`{"plan":"pro"}`)})
 	ask := func(c *exchange.Caller, change func(*exchange.VerifyRequest)) (exchange.Verified, error) {
@@ -227,8 +232,10 @@ func TestVerify(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	})
-	t.Run("refuses a JWT without a look", func(t *testing.T) {
-		v, err := ask(verifies, func(r *exchange.VerifyRequest) { r.Key = verifier.NewSecret("eyJhbGciOiJub25lIn0.e30.x") })
+	t.Run("refuses a JWT without a look, even where keys may look like anything", func(t *testing.T) {
+		h.newKeyspace(manage.NewKeyspace{Name: "imported", ImportedKeys: true})
+		imported := h.client("imports", []string{"imported"}, client.KeysVerify)
+		v, err := ask(imported, func(r *exchange.VerifyRequest) { r.Key = verifier.NewSecret("eyJhbGciOiJub25lIn0.e30.x") })
 		if err != nil || !errors.Is(v.Refusal, verifier.ErrMalformed) {
 			t.Errorf("%v, %v", v.Refusal, err)
 		}
@@ -257,9 +264,9 @@ func TestVerify(t *testing.T) {
 	})
 }
 
-func (h *house) client(id string, rights ...client.Right) *exchange.Caller {
+func (h *house) client(id string, keyspaces []string, rights ...client.Right) *exchange.Caller {
 	h.t.Helper()
-	c, err := h.Authenticate(h.t.Context(), id, h.newClient(manage.NewClient{ID: id, Rights: rights}))
+	c, err := h.Authenticate(h.t.Context(), id, h.newClient(manage.NewClient{ID: id, Keyspaces: keyspaces, Rights: rights}))
 	if err != nil {
 		h.t.Fatal(err)
 	}
