@@ -74,10 +74,13 @@ const (
 	ReasonDisabled      = "disabled"
 	ReasonExpired       = "expired"
 
+	ReasonAudience       = "audience"
+	ReasonPermission     = "permission"
 	ReasonSpent          = "spent"
 	ReasonRateLimited    = "rate_limited"
-	ReasonUnavailable    = "unavailable"     // nothing was charged; try again
-	ReasonOutcomeUnknown = "outcome_unknown" // may have been charged
+	ReasonKeyReused      = "idempotency_key_reused" // it stands for another request
+	ReasonUnavailable    = "unavailable"            // nothing was charged; try again
+	ReasonOutcomeUnknown = "outcome_unknown"        // may have been charged
 )
 
 // Media types.
@@ -194,6 +197,7 @@ type Problem struct {
 	Title  string `json:"title"`
 	Status int    `json:"status"`
 	Detail string `json:"detail,omitempty"`
+	Reason string `json:"reason,omitempty"`
 }
 
 // Claims is the payload of an access token (RFC 9068 §2.2). Times are seconds
