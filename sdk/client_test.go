@@ -2,7 +2,6 @@ package sdk_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -88,31 +87,6 @@ func atDeskWith(t *testing.T, change func(*sdk.ClientConfig), test func(t *testi
 		test(t, &desk{iss, newClient(t, config), exchanges, key})
 		time.Sleep(time.Minute) // whatever still flies lands
 	})
-}
-
-// oauthError answers an exchange so, and an online call to the same effect.
-func oauthError(status int, code, reason string, header ...string) func(*http.Request) (*http.Response, error) {
-	body, _ := json.Marshal(map[string]string{"error": code, "reason": reason})
-	exchange, online := says(status, string(body), header...), says(status, string(body), header...)
-	switch {
-	case code == "invalid_target":
-		online = turnsDown("audience")
-	case code == "invalid_request" && status == 400:
-		online = turnsDown("invalid")
-	case code == "invalid_request":
-		online = turnsDown(reason, header...)
-	}
-	return func(r *http.Request) (*http.Response, error) {
-		if r.URL.Path == "/v1/keys/verify" {
-			return online(r)
-		}
-		return exchange(r)
-	}
-}
-
-// turnsDown answers an online call with a refusal.
-func turnsDown(code string, header ...string) func(*http.Request) (*http.Response, error) {
-	return says(200, `{"valid":false,"code":"`+code+`","key":null}`, header...)
 }
 
 func TestAKeyIsExchangedOnceThenAnsweredLocally(t *testing.T) {
