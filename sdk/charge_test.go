@@ -175,6 +175,28 @@ func TestWhatCannotBeChargedTwiceDoesNotWaitAfterAChargeInVain(t *testing.T) {
 	})
 }
 
+func TestWhatCannotBeChargedTwiceWaitsForNobodyAndHoldsNobodyUp(t *testing.T) {
+	atDesk(t, func(t *testing.T, d *desk) {
+		named := func(t *testing.T) error {
+			_, err := d.ask(t, sdk.VerifyRequest{IdempotencyKey: "order-1"})
+			return err
+		}
+		d.exchanges.set(cut)
+		wantUnavailable(t, named(t))
+		d.exchanges.set(served(d))
+		wantAccepted(t, d.online(t))
+
+		d.exchanges.set(cut)
+		wantUnavailable(t, d.online(t))
+		time.Sleep(time.Second)
+		h := byHand(d)
+		first := h.call(t, d.online) // finds out whether charges bring something again
+		second := h.call(t, named)
+		wantAccepted(t, second.answer(served(d)))
+		wantAccepted(t, first.answer(served(d)))
+	})
+}
+
 func TestAnIssuerThatAsksToWaitHoldsNamesToo(t *testing.T) {
 	atDesk(t, func(t *testing.T, d *desk) {
 		d.exchanges.set(says(503, `{"title":"no","status":503,"reason":"unavailable"}`, "Retry-After", "7"))

@@ -348,7 +348,8 @@ func TestAnOnlineCallNeedsNoPublicKeys(t *testing.T) {
 
 func TestAnOnlineCallThatLacksPermissionsIsFree(t *testing.T) {
 	atDesk(t, func(t *testing.T, d *desk) {
-		d.key = d.AddKey(sdktest.Key{Permissions: sdk.Permissions{"projects": {"read"}}, Limited: true, Uses: 1})
+		d.key = d.AddKey(sdktest.Key{Permissions: sdk.Permissions{"projects": {"read"}}, Limited: true, Uses: 2})
+		wantAccepted(t, d.verify(t))
 		ask := func(actions ...string) error {
 			_, err := d.client.VerifyAPIKey(t.Context(), sdk.VerifyRequest{
 				Key: d.key, Online: true, MaxAge: time.Hour, Permissions: sdk.Permissions{"projects": actions},
@@ -361,7 +362,8 @@ func TestAnOnlineCallThatLacksPermissionsIsFree(t *testing.T) {
 				t.Fatalf("got %v", err)
 			}
 		}
-		wantAccepted(t, ask("read")) // nor is that remembered against others
-		d.wantExchanges(t, 4)
+		wantAccepted(t, d.verify(t)) // nor is that remembered against others
+		wantAccepted(t, ask("read"))
+		d.wantExchanges(t, 5)
 	})
 }
