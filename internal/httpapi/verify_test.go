@@ -399,8 +399,8 @@ func TestAnExchangeCanBeRepeated(t *testing.T) {
 	}
 	got := under("order-7", "cost", "2")
 	w.want(got, http.StatusBadRequest, "invalid_request")
-	if got.err.Reason != "idempotency_key_reused" {
-		t.Errorf("%v", got)
+	if line := w.lastLine(); got.err.Reason != "idempotency_key_reused" || line["reason"] != got.err.Reason {
+		t.Errorf("%v, logged %v", got, line)
 	}
 	for _, bad := range []string{`"`, `""`, "a,b", strings.Repeat("x", 256), "é"} {
 		w.want(under(bad), http.StatusBadRequest, "invalid_request")
