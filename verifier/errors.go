@@ -67,6 +67,17 @@ var ErrClientChanged = errors.New("client changed meanwhile")
 // without peeking, or malformed permissions.
 var ErrBadRequest = errors.New("bad request")
 
+// BadKey reports whether err refuses a key for what it is, whatever was asked for:
+// all that Verify tells of it is which key it was, if any.
+func BadKey(err error) bool {
+	for _, bad := range []error{ErrMalformed, ErrUnknown, ErrWrongKeyspace, ErrRevoked, ErrDisabled, ErrExpired} {
+		if errors.Is(err, bad) {
+			return true
+		}
+	}
+	return false
+}
+
 // Reason names why err refuses, in one word for logs, counters and those who
 // may know; empty if it is no refusal.
 func Reason(err error) string {

@@ -59,7 +59,7 @@ func newHouse(t *testing.T) *house {
 	t.Helper()
 	h := &house{t: t, now: time.Now()}
 	var err error
-	if h.store, err = sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "cambio.db"), sqlite.Options{}); err != nil {
+	if h.store, err = sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "cambio.db"), sqlite.Options{Now: func() time.Time { return h.now }}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = h.store.Close() })
@@ -125,6 +125,31 @@ func (h *house) authenticate() *exchange.Caller {
 	return c
 }
 
+// wantUsage writes what was counted, and compares.
+func (h *house) wantUsage(want []usage.Point) {
+	h.t.Helper()
+	ctx, stop := context.WithCancel(h.t.Context())
+	var worker sync.WaitGroup
+	worker.Go(func() { h.counts.Run(ctx) })
+	stop()
+	worker.Wait()
+	got, err := h.store.Usage(h.t.Context(), usage.Query{})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		h.t.Error(diff)
+	}
+}
+
+// wantRemaining fails the test unless the key has so many uses left.
+func (h *house) wantRemaining(id verifier.KeyID, want int64) {
+	h.t.Helper()
+	if k, err := h.manage.Key(h.t.Context(), id); err != nil || k.Budget.Remaining != want {
+		h.t.Errorf("%d remaining, want %d; %v", k.Budget.Remaining, want, err)
+	}
+}
+
 func (h *house) exchange(c *exchange.Caller, key verifier.Secret) error {
 	_, _, err := h.Exchange.Exchange(h.t.Context(), c, exchange.Request{Key: key, Cost: 1})
 	return err
@@ -142,6 +167,22 @@ func TestABusyClientIsReadOnceASecond(t *testing.T) {
 	h.authenticate()
 	if h.reads != 2 {
 		t.Errorf("read %d times, a second later", h.reads)
+	}
+}
+
+func TestWhoMustBeSureReadsTheClientEveryTime(t *testing.T) {
+	h := newHouse(t)
+	for range 3 {
+		if _, err := h.AuthenticateFresh(t.Context(), "orders", h.secret); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if h.reads != 3 {
+		t.Errorf("read %d times", h.reads)
+	}
+	h.change = func(c *client.Client) { c.Disabled = true }
+	if _, err := h.AuthenticateFresh(t.Context(), "orders", h.secret); !errors.Is(err, exchange.ErrClient) {
+		t.Errorf("disabled a moment ago: %v", err)
 	}
 }
 
@@ -245,24 +286,11 @@ func TestRefusalsOfKnownKeysAreCounted(t *testing.T) {
 	if err := h.exchange(c, good.Secret); err != nil {
 		t.Fatal(err)
 	}
-
-	ctx, stop := context.WithCancel(t.Context())
-	var worker sync.WaitGroup
-	worker.Go(func() { h.counts.Run(ctx) })
-	stop()
-	worker.Wait()
-	got, err := h.store.Usage(t.Context(), usage.Query{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := []usage.Point{
+	h.wantUsage([]usage.Point{
 		{Client: "orders", Outcome: "audience", Requests: 1},
 		{Client: "orders", Audience: orders, Outcome: usage.Granted, Requests: 1, Cost: 1},
 		{Client: "orders", Audience: orders, Outcome: "spent", Requests: 2},
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
-	}
+	})
 }
 
 func TestAnExchangeNeedsAllItsParts(t *testing.T) {
@@ -292,14 +320,7 @@ func TestTheSubjectIsTheOwnerOrTheKeyItself(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		payload, err := base64.RawURLEncoding.DecodeString(strings.Split(token.Value, ".")[1])
-		if err != nil {
-			t.Fatal(err)
-		}
-		var claims wire.Claims
-		if err := json.Unmarshal(payload, &claims); err != nil {
-			t.Fatal(err)
-		}
+		claims := claimsOf(t, token)
 		want := owner
 		if want == "" {
 			want = string(key.Key.ID)
@@ -308,6 +329,18 @@ func TestTheSubjectIsTheOwnerOrTheKeyItself(t *testing.T) {
 			t.Errorf("sub %q, want %q", claims.Subject, want)
 		}
 	}
+}
+
+func claimsOf(t *testing.T, token issuer.Token) (claims wire.Claims) {
+	t.Helper()
+	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(token.Value, ".")[1])
+	if err == nil {
+		err = json.Unmarshal(payload, &claims)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return claims
 }
 
 func TestWithoutASigningKeyNothingIsCharged(t *testing.T) {

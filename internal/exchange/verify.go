@@ -43,9 +43,17 @@ func (x *Exchange) Verify(ctx context.Context, c *Caller, req VerifyRequest) (v 
 	return v, err
 }
 
+// MayVerify fails with ErrRight for a client that may not verify at all.
+func MayVerify(c *Caller) error {
+	if !c.Holds(client.KeysVerify) {
+		return ErrRight
+	}
+	return nil
+}
+
 func (x *Exchange) verifyOnce(ctx context.Context, c *Caller, req VerifyRequest) (verifier.Grant, error) {
 	peek := req.Cost == 0
-	if !c.Holds(client.KeysVerify) || peek && !c.Holds(client.KeysPeek) {
+	if err := MayVerify(c); err != nil || peek && !c.Holds(client.KeysPeek) {
 		return verifier.Grant{}, ErrRight
 	}
 	if LooksLikeJWT(req.Key.Reveal()) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cambio-auth/cambio/internal/client"
 	"github.com/cambio-auth/cambio/internal/exchange"
+	"github.com/cambio-auth/cambio/internal/wire"
 	"github.com/cambio-auth/cambio/verifier"
 )
 
@@ -29,15 +30,31 @@ func (c *call) mayKnowReasons() bool {
 }
 
 func (s *Server) logExchanged(ctx context.Context, c *call) {
-	s.log.LogAttrs(ctx, slog.LevelInfo, "exchanged",
+	s.log.LogAttrs(ctx, slog.LevelInfo, "exchanged", append(c.granted(), slog.String("kid", c.kid), slog.String("jti", c.jti))...)
+}
+
+// logVerified tells the outcome, also where the caller may not know.
+func (s *Server) logVerified(ctx context.Context, c *call, refusal error) {
+	outcome := wire.CodeValid
+	if refusal != nil {
+		outcome = verifier.Reason(refusal)
+	}
+	s.log.LogAttrs(ctx, slog.LevelInfo, "verified", append(c.granted(), slog.String("outcome", outcome))...)
+}
+
+// granted is what the log says of a key that was looked at.
+func (c *call) granted() []slog.Attr {
+	attrs := []slog.Attr{
 		slog.String("key_id", string(c.grant.KeyID)),
 		slog.String("client", c.client.ID),
 		slog.String("audience", c.grant.Audience),
-		slog.String("kid", c.kid),
-		slog.String("jti", c.jti),
 		slog.Duration("duration", time.Since(c.began)),
 		slog.String("remote", c.remote),
-	)
+	}
+	if c.grant.Replayed {
+		attrs = append(attrs, slog.Bool("replayed", true))
+	}
+	return attrs
 }
 
 // logRefused tells the reason that the caller may not know. Of what the caller

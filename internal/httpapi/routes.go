@@ -25,6 +25,7 @@ func (s *Server) publicRoutes(base string, address echo.IPExtractor) *echo.Echo 
 	route(e, base+wire.PathToken, s.token, http.MethodPost)
 	route(e, base+wire.PathIntrospect, s.introspect, http.MethodPost)
 	route(e, base+wire.PathRevoke, s.revoke, http.MethodPost)
+	route(e, base+wire.PathVerify, s.verify, http.MethodPost)
 	s.manageRoutes(e, base)
 	route(e, base+wire.PathJWKS, s.serveJWKS, http.MethodGet, http.MethodHead)
 	route(e, base+wire.PathStatusLists, s.serveStatusLists, http.MethodGet, http.MethodHead)
