@@ -39,11 +39,12 @@ func TestEveryRequestIsAnsweredAsDescribed(t *testing.T) {
 					th = w.things(fmt.Sprint("shop", n))
 				}
 				n++
-				r := drawRequest(t, described, op, th)
+				r, body := drawRequest(t, described, op, th)
 				r.SetBasicAuth("fuzzer", secret)
+				asked := r.Clone(t.Context())
 				got := w.managed(r)
-				if got.code >= 500 {
-					t.Fatalf("%s %s: %v", r.Method, r.URL, got)
+				if got.code >= 500 || got.code == http.StatusBadRequest && asDescribed(asked, []byte(body)) {
+					t.Fatalf("%s %s %v %s: %v", r.Method, r.URL, r.Header, body, got)
 				}
 			})
 		})
@@ -56,7 +57,7 @@ func operationOf(op describedOperation) *openapi3.Operation {
 }
 
 // drawRequest draws a request that is more or less as described.
-func drawRequest(t *rapid.T, op *openapi3.Operation, of describedOperation, th things) *http.Request {
+func drawRequest(t *rapid.T, op *openapi3.Operation, of describedOperation, th things) (r *http.Request, body string) {
 	path := of.path
 	if rapid.IntRange(0, 9).Draw(t, "path") > 0 {
 		path = th.in(of.path)
@@ -73,11 +74,10 @@ func drawRequest(t *rapid.T, op *openapi3.Operation, of describedOperation, th t
 	if rapid.IntRange(0, 19).Draw(t, "more") == 0 {
 		query.Add(rapid.String().Draw(t, "name"), rapid.String().Draw(t, "value"))
 	}
-	body := ""
 	if op.RequestBody != nil && rapid.IntRange(0, 9).Draw(t, "body") > 0 {
 		body = drawBody(t, op.RequestBody.Value.Content[wire.MediaJSON].Schema.Value)
 	}
-	r := httptest.NewRequest(of.method, "http://keys.example.com", strings.NewReader(body))
+	r = httptest.NewRequest(of.method, "http://keys.example.com", strings.NewReader(body))
 	r.URL.Path, r.URL.RawPath = mustUnescape(path), path
 	r.URL.RawQuery = query.Encode()
 	if body != "" {
@@ -92,7 +92,7 @@ func drawRequest(t *rapid.T, op *openapi3.Operation, of describedOperation, th t
 			r.Header.Set(header, rapid.SampledFrom(values).Draw(t, header))
 		}
 	}
-	return r
+	return r, body
 }
 
 func mustUnescape(path string) string {

@@ -15,23 +15,23 @@ import (
 	"github.com/cambio-auth/cambio/internal/wire"
 )
 
-// caller sends requests to the management API as one client. Headers are pairs; a body
+// managing sends requests to the management API as one client. Headers are pairs; a body
 // is JSON unless they say otherwise.
-type caller func(method, path, body string, headers ...string) reply
+type managing func(method, path, body string, headers ...string) reply
 
 // manager makes a client with these rights in the default keyspace.
-func (w *world) manager(id string, rights ...client.Right) caller {
+func (w *world) manager(id string, rights ...client.Right) managing {
 	w.t.Helper()
 	return w.managerOf(manage.NewClient{ID: id, Rights: rights})
 }
 
 // root makes a client that may do everything everywhere.
-func (w *world) root() caller {
+func (w *world) root() managing {
 	w.t.Helper()
 	return w.managerOf(manage.NewClient{ID: "root", Rights: client.Rights(), Keyspaces: []string{client.AnyKeyspace}, Audiences: []string{client.AnyAudience}})
 }
 
-func (w *world) managerOf(n manage.NewClient) caller {
+func (w *world) managerOf(n manage.NewClient) managing {
 	w.t.Helper()
 	secret := w.newClient(n)
 	return func(method, path, body string, headers ...string) reply {
