@@ -118,7 +118,7 @@ func TestRefusalsThatCannotBeWrittenWait(t *testing.T) {
 
 func TestAFloodOfAddressesIsBoundedInAnHour(t *testing.T) {
 	const bound, more = 10_000, 500
-	b := record(t, func(r *audit.Recorder, b *book) {
+	b := record(t, func(r *audit.Recorder, _ *book) {
 		for i := range bound + more {
 			if i == bound/2 {
 				time.Sleep(time.Minute) // written in between

@@ -167,6 +167,14 @@ func TestTheWholeLogComesAsLinesThatProveThemselves(t *testing.T) {
 	if n := verifiedLines(t, strings.NewReader(got.body)); int64(n) != w.logged().Seq {
 		t.Errorf("%d lines of %d entries", n, w.logged().Seq)
 	}
+	page := must[wire.AuditPage](t, root("GET", wire.PathAudit+"?order=oldest", ""), 200)
+	var lines []string
+	for _, entry := range page.Entries {
+		lines = append(lines, string(entry))
+	}
+	if n := verifiedLines(t, strings.NewReader(strings.Join(lines, "\n"))); n != 100 {
+		t.Errorf("%d entries on a page", n)
+	}
 	for limit, want := range map[int]int{1: 1, 1000: 1000} {
 		got := root("GET", fmt.Sprint(wire.PathAudit, "?limit=", limit), "", "Accept", wire.MediaLines)
 		if n := strings.Count(got.body, "\n"); n != want {
@@ -256,7 +264,7 @@ func TestRefusedAuthenticationsAreCountedAtEveryEndpoint(t *testing.T) {
 	try("GET", wire.PathKeys, w.clientID, "a wrong secret", "192.0.2.7")
 	try("GET", wire.PathKeys, "stranger-4711", "a wrong secret", "192.0.2.7")
 	try("GET", wire.PathKeys, w.secret, "a wrong secret", "2001:db8::1")
-	nobody := httptest.NewRequest("GET", wire.PathKeys, nil)
+	nobody := httptest.NewRequest(http.MethodGet, wire.PathKeys, nil)
 	wantCode(t, w.managed(nobody), http.StatusUnauthorized)
 
 	ctx, stop := context.WithCancel(t.Context())

@@ -9,6 +9,7 @@ import (
 	"github.com/cambio-auth/cambio/internal/client"
 	"github.com/cambio-auth/cambio/internal/manage"
 	"github.com/cambio-auth/cambio/internal/wire"
+	"github.com/cambio-auth/cambio/verifier"
 )
 
 func keyspaceOperations() []operation {
@@ -144,7 +145,10 @@ func voidMany(r *request) (result, error) {
 	all, owner := zero(given[bool](r.body, "all")), zero(given[string](r.body, "owner"))
 	r.reason()
 	var invalid error
-	if all == (owner != "") {
+	switch err := verifier.ValidateOwner(owner); {
+	case err != nil:
+		invalid = &manage.InvalidError{Field: "owner", Reason: err}
+	case all == (owner != ""):
 		invalid = &manage.InvalidError{Field: "owner", Reason: errors.New("or all must say what is to be void, one of these")}
 	}
 	if err := r.body.wrong(invalid); err != nil {

@@ -144,6 +144,7 @@ func TestAnIdempotencyKeyStandsForOneRequestOfOneClient(t *testing.T) {
 		"another body":          root("POST", wire.PathKeys, `{"name":"b"}`, header...),
 		"the same, spaced":      root("POST", wire.PathKeys, `{"name": "a"}`, header...),
 		"another path":          root("POST", wire.PathKeys+"/"+made.ID+"/disable", ``, header...),
+		"a condition":           root("POST", wire.PathKeys, `{"name":"a"}`, append(header, "If-Match", "*")...),
 		"another method":        root("PATCH", wire.PathKeys+"/"+made.ID, `{"name":"a"}`, header...),
 		"an If-Match, in vain":  root("DELETE", wire.PathKeys+"/"+made.ID, ``, append(header, "If-Match", `"1"`)...),
 		"another kind of thing": root("POST", wire.PathKeyspaces, `{"name":"a"}`, header...),

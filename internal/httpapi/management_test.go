@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -115,6 +116,7 @@ func TestWhatCannotBeReadIsRefusedAndSaysWhere(t *testing.T) {
 		"a reason that does not print":         {root("POST", one+"/disable", `{"reason":"a\u0000"}`), 422, []string{"reason"}},
 		"an overlap below nothing":             {root("POST", one+"/rotate", `{"overlap":-1}`), 422, []string{"overlap"}},
 		"nothing to void":                      {root("POST", wire.PathVoid, `{}`), 422, []string{"owner"}},
+		"an owner that cannot be":              {root("POST", wire.PathVoid, `{"owner":"key_1"}`), 422, []string{"owner"}},
 		"too much to void":                     {root("POST", wire.PathVoid, `{"all":true,"owner":"ann"}`), 422, []string{"owner"}},
 		"a budget change that changes nothing": {root("POST", one+"/budget", `{"reason":"why"}`), 422, []string{"remaining"}},
 		"a budget that is set and added to":    {root("POST", one+"/budget", `{"remaining":5,"add":1}`), 422, []string{"remaining"}},
@@ -220,6 +222,11 @@ func TestManagementThatCannotBeToldIsNoRefusal(t *testing.T) {
 	t.Run("nothing is managed here", func(t *testing.T) {
 		w := newWorld(t, options{config: func(s *setup) { s.Manage = nil }})
 		wantCode(t, w.root()(http.MethodGet, wire.PathKeys, ""), http.StatusNotFound)
+	})
+	t.Run("what may be a key is not even looked for", func(t *testing.T) {
+		w := newWorld(t)
+		w.broken(errors.New("no route"))
+		wantCode(t, w.root()(http.MethodPost, wire.PathKeys+"/ck_0123456789/disable", ""), http.StatusNotFound)
 	})
 	for name, test := range map[string]struct {
 		err           error
