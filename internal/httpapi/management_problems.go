@@ -48,7 +48,6 @@ var managedRefusals = []struct {
 	{issuer.ErrUnknownKID, http.StatusNotFound, "there is no signing key of that kid"},
 	{issuer.ErrNoPending, http.StatusConflict, "no key waits to sign; the server makes one within a second"},
 	{manage.ErrChanged, http.StatusPreconditionFailed, "it was changed meanwhile: read it again"},
-	{manage.ErrRepeat, http.StatusUnprocessableEntity, "the Idempotency-Key was used for another request"},
 }
 
 // problemFor is answerFor for the management API: the only place where it is decided
@@ -65,6 +64,8 @@ func problemFor(err error) (answer, []wire.FieldProblem) {
 		return say(request.status, request.code, request.description), nil
 	case errors.Is(err, exchange.ErrClient):
 		return say(http.StatusUnauthorized, wire.ErrInvalidClient, "the client could not be authenticated"), nil
+	case errors.Is(err, manage.ErrRepeat), errors.Is(err, verifier.ErrRepeat):
+		return keyReused(http.StatusUnprocessableEntity, ""), nil
 	case errors.Is(err, verifier.ErrOutcomeUnknown):
 		a := failure(err)
 		a.body.Description = "it may have been done: repeat it with the same Idempotency-Key, or look"
