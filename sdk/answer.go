@@ -78,9 +78,9 @@ var errKeyRefused = refused("API key not accepted")
 
 // refusal turns an answer other than 200 into an error. What the issuer says of
 // us, its client, is never taken for a word about the key.
-func (e *exchanger) refusal(resp *http.Response, said wire.ErrorResponse) error {
-	wait, told := retryAfter(resp.Header, said.RetryAfterMS, e.now())
-	switch resp.StatusCode {
+func (e *exchanger) refusal(a answer, said wire.ErrorResponse) error {
+	wait, told := retryAfter(a.header, said.RetryAfterMS, e.now())
+	switch a.status {
 	case http.StatusBadRequest:
 		switch said.Error {
 		case wire.ErrInvalidRequest:
@@ -90,11 +90,7 @@ func (e *exchanger) refusal(resp *http.Response, said wire.ErrorResponse) error 
 		}
 	case http.StatusTooManyRequests:
 		if said.Error == wire.ErrInvalidRequest && (said.Reason == ReasonSpent || said.Reason == ReasonRateLimited) {
-			limited := &LimitedError{Reason: said.Reason}
-			if told {
-				limited.RetryAfter, limited.RetryAt = wait, e.now().Add(wait)
-			}
-			return limited
+			return e.limited(said.Reason, wait, told)
 		}
 		return e.later(errors.New("token endpoint: too many attempts"), wait, told)
 	case http.StatusServiceUnavailable:
@@ -103,14 +99,23 @@ func (e *exchanger) refusal(resp *http.Response, said wire.ErrorResponse) error 
 		}
 		return e.unknown(errors.New("token endpoint: outcome unknown"), wait, told)
 	}
-	if who := refusesUs(resp.StatusCode, said.Error); who != "" {
+	if who := refusesUs(a.status, said.Error); who != "" {
 		return e.later(fmt.Errorf("the issuer refuses this client (%s): check ClientID, ClientSecret and its rights", who), 0, false)
 	}
-	cause := fmt.Errorf("token endpoint answers %d", resp.StatusCode)
-	if resp.StatusCode < 300 || resp.StatusCode >= 500 {
+	cause := fmt.Errorf("token endpoint answers %d", a.status)
+	if a.status < 300 || a.status >= 500 {
 		return e.unknown(cause, wait, told)
 	}
 	return e.later(cause, wait, told)
+}
+
+// limited refuses a key for its budget.
+func (e *exchanger) limited(reason string, wait time.Duration, told bool) error {
+	limited := &LimitedError{Reason: reason}
+	if told {
+		limited.RetryAfter, limited.RetryAt = wait, e.now().Add(wait)
+	}
+	return limited
 }
 
 // later is an ErrUnavailable that says when to come back, and has charged nothing.

@@ -35,6 +35,12 @@ type CheckerConfig struct {
 	KeySetFile        string
 	OnKeySetFileError func(error) // told why the file is not read or written, which fails no check; zero: nobody is
 
+	// StatusListURL is where the issuer's status lists are, which tokens name by the
+	// issuer's own address: what is at Issuer + "/statuslists/1" for them is fetched
+	// from StatusListURL + "/1". For a backend that reaches the issuer by another
+	// address, like JWKSURL. Zero: where tokens say.
+	StatusListURL string
+
 	// MaxStatusAge is how old a status list may be that is relied on, at most 24 h,
 	// while a newer one cannot be had. Zero: as old as its ttl, some seconds.
 	MaxStatusAge time.Duration
@@ -74,6 +80,9 @@ func (c CheckerConfig) validate() error {
 	errs := []error{checkURL("Issuer", c.Issuer, c.AllowHTTP)}
 	if c.Issuer != "" {
 		errs = append(errs, checkURL("JWKSURL", c.JWKSURL, c.AllowHTTP))
+	}
+	if c.StatusListURL != "" {
+		errs = append(errs, checkURL("StatusListURL", c.StatusListURL, c.AllowHTTP))
 	}
 	if c.Audience == "" {
 		errs = append(errs, errors.New("Audience is required"))

@@ -5,9 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -28,7 +26,9 @@ type ClientConfig struct {
 	Audience     string // required: this backend
 
 	Keyspace string // where keys must belong if a request does not say; zero: to any we may use
-	TokenURL string // the token endpoint; zero: Issuer + "/oauth2/token"
+
+	TokenURL  string // the token endpoint; zero: Issuer + "/oauth2/token"
+	VerifyURL string // who asks to be Online is sent there; zero: Issuer + "/v1/keys/verify"
 
 	GrantCache   int // keys whose token is kept, about 1 KB each; zero: 8192
 	RefusalCache int // keys remembered for a while as refused, and as many as charged in vain; zero: 4096
@@ -45,6 +45,9 @@ type ClientConfig struct {
 func (c ClientConfig) withDefaults() ClientConfig {
 	if c.TokenURL == "" {
 		c.TokenURL = strings.TrimSuffix(c.Issuer, "/") + wire.PathToken
+	}
+	if c.VerifyURL == "" {
+		c.VerifyURL = strings.TrimSuffix(c.Issuer, "/") + wire.PathVerify
 	}
 	c.GrantCache = cmp.Or(c.GrantCache, 8192)
 	c.RefusalCache = cmp.Or(c.RefusalCache, 4096)
@@ -65,7 +68,7 @@ func (c ClientConfig) validate() error {
 		errs = append(errs, errors.New("ClientSecret is required"))
 	}
 	if c.Issuer != "" {
-		errs = append(errs, checkURL("TokenURL", c.TokenURL, c.AllowHTTP))
+		errs = append(errs, checkURL("TokenURL", c.TokenURL, c.AllowHTTP), checkURL("VerifyURL", c.VerifyURL, c.AllowHTTP))
 	}
 	if c.GrantCache < 0 || c.RefusalCache < 0 {
 		errs = append(errs, errors.New("a cache size is negative"))
@@ -111,6 +114,9 @@ func NewClient(config ClientConfig) (*Client, error) {
 			checker: checker,
 			exchanger: &exchanger{
 				url:           config.TokenURL,
+				verifyURL:     config.VerifyURL,
+				issuer:        config.Issuer,
+				clientID:      config.ClientID,
 				authorization: basicAuth(config.ClientID, config.ClientSecret.reveal()),
 				audience:      config.Audience,
 				http:          noRedirects(config.HTTPClient),
@@ -121,41 +127,6 @@ func NewClient(config ClientConfig) (*Client, error) {
 		},
 	}, nil
 }
-
-// VerifyRequest asks whether a key is good. It does not print the key.
-//
-// With Key alone, the answer may be as old as the token that the key was last
-// exchanged for: most calls are answered locally and charge nothing. MaxAge and
-// Online ask for more, and are paid for in exchanges, which are a charge each.
-type VerifyRequest struct {
-	Key         string      `json:"-"` // required: the API key as presented
-	Keyspace    string      // where the key must belong; zero: ClientConfig.Keyspace
-	Permissions Permissions // what it must allow, all of it; zero: nothing in particular
-
-	// MaxAge is how old the answer may be: the exchange that it rests on must
-	// have started no longer before this call, by our clock. If none has, one is
-	// made, which is a charge, and waited for; callers at the same time share it.
-	// When it cannot be made, the call fails, although a token may be kept. Zero:
-	// as old as the token lives; negative: a mistake of the caller.
-	MaxAge time.Duration
-
-	// Online has the issuer asked, by an exchange of this call's own: each call
-	// is a charge, so that every use is counted, and a revoked key is refused at
-	// once. Nothing remembered answers it, but for a time to wait: see
-	// VerifyAPIKey. Zero: the issuer is asked only if needed.
-	Online bool
-}
-
-// String leaves out the key.
-func (r VerifyRequest) String() string {
-	return fmt.Sprintf("{Key:%s Keyspace:%s Permissions:%v MaxAge:%v Online:%t}", redacted, r.Keyspace, r.Permissions, r.MaxAge, r.Online)
-}
-
-// GoString leaves out the key.
-func (r VerifyRequest) GoString() string { return "sdk.VerifyRequest" + r.String() }
-
-// LogValue leaves out the key.
-func (r VerifyRequest) LogValue() slog.Value { return slog.StringValue(r.String()) }
 
 var (
 	errNotAKey = refused("not an API key")
@@ -175,6 +146,9 @@ var (
 // Permissions are looked at afterwards: a call that lacks some may have been
 // charged, and what the key was given since is seen by the next exchange.
 //
+// A call that asks to be Online has the issuer decide about it alone, permissions
+// included, and leaves no token behind: see VerifyRequest.
+//
 // Its error wraps
 //
 //   - ErrRefused, if the key is not good here: as a *ForbiddenError if it lacks
@@ -182,25 +156,21 @@ var (
 //     its budget is used up for now;
 //   - ErrUnavailable, if the issuer could not tell, or refuses us as its client.
 //
-// A resource asked for without actions, or a negative MaxAge, is a mistake of the
-// caller, and an error that wraps neither.
+// What no answer can be right for, such as a resource asked for without actions, a
+// negative MaxAge or an IdempotencyKey that stands for another request, is a
+// mistake of the caller, and an error that wraps neither.
 //
-// No call, not even one that asks to be Online, reaches the issuer with what
-// cannot be a key, while the issuer's public keys cannot be had, within the time
-// that the issuer asked us to wait or that follows an exchange charged in vain, or
-// while 256 exchanges are under way. A plain refusal is remembered for 5 seconds,
-// and answers a call unless that is Online, or older than MaxAge.
+// No call reaches the issuer with what cannot be a key, within the time that the
+// issuer asked us to wait or that follows a charge in vain, or while 256 calls are
+// under way; nor does an exchange, while the issuer's public keys cannot be had. A
+// plain refusal is remembered for 5 seconds, and answers a call unless that is
+// Online, or older than MaxAge.
 //
-// A caller who gives up early leaves an exchange behind whose outcome it does not
-// learn. It ends within 5 seconds, and what it brings is kept.
+// A caller who gives up early leaves a charge behind whose outcome it does not
+// learn. It ends within 5 seconds, and a token that it brings is kept.
 func (c *Client) VerifyAPIKey(ctx context.Context, req VerifyRequest) (*Token, error) {
-	for resource, actions := range req.Permissions {
-		if len(actions) == 0 {
-			return nil, fmt.Errorf("sdk: permissions: no actions asked of %q", resource)
-		}
-	}
-	if req.MaxAge < 0 {
-		return nil, fmt.Errorf("sdk: MaxAge is negative: %v", req.MaxAge)
+	if err := req.validate(); err != nil {
+		return nil, fmt.Errorf("sdk: %w", err)
 	}
 	v, err := c.verify(ctx, req)
 	if err != nil {
@@ -231,8 +201,11 @@ func (c *Client) verify(ctx context.Context, req VerifyRequest) (*verified, erro
 	if !couldBeKey(req.Key) {
 		return nil, errNotAKey
 	}
-	s := subject{digestOf(req.Key), cmp.Or(req.Keyspace, c.keyspace)}
-	return c.grants.get(ctx, s, req.Key, req.MaxAge, req.Online)
+	s := subject{digest: digestOf(req.Key), keyspace: cmp.Or(req.Keyspace, c.keyspace), online: req.Online}
+	if req.Online {
+		return c.grants.landed(ctx, s, req.Key, wanted{call: newOnlineCall(req)})
+	}
+	return c.grants.get(ctx, s, req.Key, req.MaxAge)
 }
 
 // looksLikeToken recognises the compact form of any JOSE object, JWS or JWE, by
@@ -278,17 +251,4 @@ func couldBeKey(s string) bool {
 		}
 	}
 	return true
-}
-
-// missing is what of asked is not held.
-func missing(held, asked map[string][]string) Permissions {
-	lacking := Permissions{}
-	for resource, actions := range asked {
-		for _, action := range actions {
-			if !slices.Contains(held[resource], action) {
-				lacking[resource] = append(lacking[resource], action)
-			}
-		}
-	}
-	return lacking
 }

@@ -2,7 +2,6 @@ package sdk_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -88,11 +87,6 @@ func atDeskWith(t *testing.T, change func(*sdk.ClientConfig), test func(t *testi
 		test(t, &desk{iss, newClient(t, config), exchanges, key})
 		time.Sleep(time.Minute) // whatever still flies lands
 	})
-}
-
-func oauthError(status int, code, reason string, header ...string) func(*http.Request) (*http.Response, error) {
-	body, _ := json.Marshal(map[string]string{"error": code, "reason": reason})
-	return says(status, string(body), header...)
 }
 
 func TestAKeyIsExchangedOnceThenAnsweredLocally(t *testing.T) {

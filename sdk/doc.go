@@ -28,11 +28,13 @@
 //
 // One exchange is one charge of the key's budget, and nothing else is. A token
 // that is checked a thousand times was charged once; so was a key that a Client
-// answers for from the token it keeps. Who needs every use counted, or an answer
-// no older than so much, says so with the call, and pays in exchanges: see
-// [VerifyRequest]. A charge that brought nothing, since the answer was lost or its
-// token is not acceptable here, is repeated ever later, at most once a minute in
-// the end.
+// answers for from the token it keeps. Who needs an answer no older than so much
+// says so with the call, and pays in exchanges; who needs every use counted has
+// the call made Online, which is a charge each, of whatever the call is worth, and
+// tells what is left: see [VerifyRequest]. A charge that brought nothing, since the
+// answer was lost or its token is not acceptable here, is repeated ever later, at
+// most once a minute in the end, or at once where an IdempotencyKey makes it the
+// same charge.
 //
 // # Why
 //

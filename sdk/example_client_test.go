@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log"
 	"net/http"
+	"net/http/httptest"
+	"strconv"
 	"time"
 
 	"github.com/cambio-auth/cambio/sdk"
@@ -13,7 +15,7 @@ import (
 )
 
 // How fresh an answer must be is for each call to say. An exchange is a charge,
-// and so is each of a call that asks to be Online.
+// and so is each call that asks to be Online.
 func ExampleVerifyRequest() {
 	iss := sdktest.Start()
 	defer iss.Close()
@@ -25,7 +27,7 @@ func ExampleVerifyRequest() {
 	}
 	verify := func(req sdk.VerifyRequest) {
 		_, err := client.VerifyAPIKey(context.Background(), req)
-		fmt.Println(iss.Exchanges(), err)
+		fmt.Println(iss.Exchanges(), iss.Verifications(), err)
 	}
 
 	verify(sdk.VerifyRequest{Key: key})
@@ -38,12 +40,79 @@ func ExampleVerifyRequest() {
 	verify(sdk.VerifyRequest{Key: key}) // now we know
 	verify(sdk.VerifyRequest{Key: key, Online: true})
 	// Output:
-	// 1 <nil>
-	// 1 <nil>
-	// 1 <nil>
-	// 2 refused: API key not accepted
-	// 2 refused: API key not accepted
-	// 3 refused: API key not accepted
+	// 1 0 <nil>
+	// 1 0 <nil>
+	// 1 0 <nil>
+	// 2 0 refused: API key not accepted
+	// 2 0 refused: API key not accepted
+	// 2 1 refused: API key not accepted
+}
+
+// Every use counts, by what it is worth, and once however often it is asked.
+func ExampleVerifyRequest_online() {
+	iss := sdktest.Start()
+	defer iss.Close()
+	key := iss.AddKey(sdktest.Key{Owner: "user_42", Limited: true, Uses: 10})
+	client, err := sdk.NewClient(iss.ClientConfig("https://orders.example.com"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	verify := func(req sdk.VerifyRequest) {
+		req.Key, req.Online = key, true
+		token, err := client.VerifyAPIKey(context.Background(), req)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		budget, _ := token.Budget()
+		fmt.Println(token.Subject(), "has", budget.Remaining)
+	}
+
+	verify(sdk.VerifyRequest{})
+	verify(sdk.VerifyRequest{Cost: 5, IdempotencyKey: "order-1"})
+	verify(sdk.VerifyRequest{Cost: 5, IdempotencyKey: "order-1"}) // the same order
+	verify(sdk.VerifyRequest{Cost: 5})
+	verify(sdk.VerifyRequest{Peek: true})
+	// Output:
+	// user_42 has 9
+	// user_42 has 4
+	// user_42 has 4
+	// refused: spent
+	// user_42 has 4
+}
+
+// counted has Require count every request, and not every token.
+type counted struct{ *sdk.Client }
+
+func (c counted) Check(ctx context.Context, raw string) (*sdk.Token, error) {
+	return c.VerifyAPIKey(ctx, sdk.VerifyRequest{Key: raw, Online: true})
+}
+
+// Whoever takes keys alone can have each request counted.
+func ExampleAuthenticator() {
+	iss := sdktest.Start()
+	defer iss.Close()
+	key := iss.AddKey(sdktest.Key{Permissions: sdk.Permissions{"projects": {"read"}}, Limited: true, Uses: 2})
+	client, err := sdk.NewClient(iss.ClientConfig("https://orders.example.com"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	handler := sdk.Require(counted{client}, "projects", "read")(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		token, _ := sdk.FromContext(r.Context())
+		budget, _ := token.Budget()
+		w.Header().Set("X-RateLimit-Remaining", strconv.FormatInt(budget.Remaining, 10))
+	}))
+	for range 3 {
+		request := httptest.NewRequest(http.MethodGet, "/projects", nil)
+		request.Header.Set("X-API-Key", key)
+		answer := httptest.NewRecorder()
+		handler.ServeHTTP(answer, request)
+		fmt.Println(answer.Code, answer.Header().Get("X-RateLimit-Remaining"))
+	}
+	// Output:
+	// 200 1
+	// 200 0
+	// 429
 }
 
 // Every error of a Client is an answer to give.

@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	maxAnswer      = 64 << 10        // bytes of an answer of the token endpoint
+	maxAnswer      = 64 << 10        // bytes of an answer about a key
 	maxPatience    = 2 * time.Second // the longest pause before an exchange is repeated
 	firstPause     = 100 * time.Millisecond
 	maxAttempts    = 3
@@ -25,10 +25,14 @@ const (
 	defaultBackOff = time.Second         // where an answer asks to wait and does not say how long
 )
 
-// exchanger speaks RFC 8693 with the issuer: an API key in, an access token out.
+// exchanger shows API keys to the issuer: for an access token (RFC 8693), or for
+// an answer about one call.
 type exchanger struct {
-	url           string
-	authorization Secret // the header: id and secret are never kept apart from it
+	url           string // the token endpoint
+	verifyURL     string
+	issuer        string
+	clientID      string
+	authorization Secret // the header: the secret is never kept apart from it
 	audience      string
 	http          *http.Client
 	now           func() time.Time
@@ -40,20 +44,31 @@ func basicAuth(id, secret string) Secret {
 	return NewSecret("Basic " + base64.StdEncoding.EncodeToString([]byte(pair)))
 }
 
-// exchange returns the token for key. It repeats only what has surely charged
-// nothing, since the issuer says so or was not reached: never an unknown outcome,
-// never a cut connection. Nor does it begin what may be cut by its own deadline.
-func (e *exchanger) exchange(ctx context.Context, key, keyspace string) (string, error) {
+// exchange returns the token for key.
+func (e *exchanger) exchange(ctx context.Context, key, keyspace string) (token string, err error) {
+	err = e.repeat(ctx, false, func() error {
+		token, err = e.post(ctx, key, keyspace)
+		return err
+	})
+	return token, err
+}
+
+// repeat returns what once does in the end. It is called again only after what has
+// surely charged nothing, since the issuer says so or was not reached: never after
+// an unknown outcome or a cut connection, unless it is safe, as all its calls
+// together are charged at most once. Nor does it begin what may be cut by its own
+// deadline, unless that does no harm.
+func (e *exchanger) repeat(ctx context.Context, safe bool, once func() error) error {
 	pause := firstPause
 	for attempt := 1; ; attempt++ {
-		token, err := e.post(ctx, key, keyspace)
+		err := once()
 		var away *UnavailableError
-		if !errors.As(err, &away) || !errors.Is(err, errNothingCharged) {
-			return token, err
+		if !errors.As(err, &away) || !errors.Is(err, errNothingCharged) && !(safe && away.charged) {
+			return err
 		}
 		wait := max(pause, away.RetryAfter)
-		if attempt == maxAttempts || wait > maxPatience || !timeFor(ctx, wait) || !sleep(ctx, wait) {
-			return "", renew(err, e.now())
+		if attempt == maxAttempts || wait > maxPatience || !safe && !timeFor(ctx, wait) || !sleep(ctx, wait) {
+			return renew(err, e.now())
 		}
 		pause *= 2
 	}
@@ -91,24 +106,39 @@ func (e *exchanger) post(ctx context.Context, key, keyspace string) (string, err
 		return "", unavailable(err)
 	}
 	req.Header.Set("Content-Type", wire.MediaForm)
+	said, err := e.send(req, key)
+	switch {
+	case err != nil:
+		return "", err
+	case said.status == http.StatusOK:
+		return readToken(said.body)
+	}
+	return "", e.refusal(said, readError(said.body))
+}
+
+// answer is what the issuer said, read to its end.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+func (e *exchanger) send(req *http.Request, key string) (answer, error) {
 	req.Header.Set("Accept", wire.MediaJSON)
 	req.Header.Set("Authorization", e.authorization.reveal())
 	resp, err := e.http.Do(req)
 	if err != nil {
-		return "", e.noAnswer(err, key)
+		return answer{}, e.noAnswer(err, key)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, err := readAtMost(resp.Body, maxAnswer)
 	if err != nil {
-		return "", &UnavailableError{cause: fmt.Errorf("token endpoint: %w", e.plain(err, key)), charged: true}
+		return answer{}, &UnavailableError{cause: fmt.Errorf("answer of the issuer: %w", e.plain(err, key)), charged: true}
 	}
-	if resp.StatusCode == http.StatusOK {
-		return readToken(string(body))
-	}
-	return "", e.refusal(resp, readError(string(body)))
+	return answer{resp.StatusCode, resp.Header, string(body)}, nil
 }
 
-var errNothingCharged = errors.New("token endpoint: nothing was charged")
+var errNothingCharged = errors.New("the issuer has charged nothing")
 
 // noAnswer tells a request that never left us from one whose outcome is unknown.
 func (e *exchanger) noAnswer(err error, key string) error {

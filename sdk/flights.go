@@ -18,12 +18,12 @@ var (
 	errNotLanded        = errors.New("the exchange ended without an outcome")
 )
 
-// exchange is one under way. All who may wait for it share it, unless it is one
-// caller's own.
+// exchange is one under way, shared by all who may wait for it, or an online call,
+// which is one caller's own.
 type exchange struct {
-	started time.Time // by our clock; the key cannot have been verified before
-	alone   bool      // nobody else waits for it
-	probe   bool      // it finds out whether the issuer's tokens are fit again
+	started time.Time   // by our clock; the key cannot have been verified before
+	call    *onlineCall // nil: an exchange
+	probe   bool        // it finds out whether the issuer's tokens are fit again
 
 	// overtaken says that the key was refused, or granted by a later exchange,
 	// while this one was under way: what it brings is its callers' answer, and
@@ -52,21 +52,21 @@ func (g *grants) join(ctx context.Context, s subject, key string, want wanted) (
 	defer g.mu.Unlock()
 	now := g.now()
 	for _, flight := range g.flights[s] {
-		if !flight.alone && !flight.overtaken && want.metBy(flight.started, now) {
+		if !flight.overtaken && want.metBy(flight.started, now) {
 			return flight, nil
 		}
 	}
 	// One may have ended since the caller looked.
 	if held := g.held(s, now); held != nil && want.metBy(held.started, now) {
-		return landed(held.verified), nil
+		return &exchange{done: closed(), v: held.verified}, nil
 	}
 	return g.takeOff(ctx, s, key, want, now)
 }
 
-func landed(v *verified) *exchange {
+func closed() chan struct{} {
 	done := make(chan struct{})
 	close(done)
-	return &exchange{done: done, v: v}
+	return done
 }
 
 // refreshAhead starts an exchange and does not wait for it. That it was called is
@@ -91,19 +91,22 @@ func (g *grants) takeOff(ctx context.Context, s subject, key string, want wanted
 		return nil, err
 	}
 	// While exchanges of this key bring nothing, one at a time finds out.
-	if last, ok := g.inVain.Peek(s); ok && last.failing(now) && len(g.flights[s]) > 0 {
+	if last, ok := g.inVain.Peek(s); ok && last.failing(now) && len(g.flights[s]) > 0 && !want.call.safe() {
 		return nil, renew(last.err, now)
 	}
 	if g.aloft >= maxExchanges {
 		return nil, unavailable(errTooManyExchanges)
 	}
-	probe, err := g.doubt.admit(now)
-	if err != nil {
-		return nil, err
-	}
 	flight := &exchange{
-		started: now, alone: want.online, probe: probe, done: make(chan struct{}),
+		started: now, call: want.call, done: make(chan struct{}),
 		err: &UnavailableError{cause: errNotLanded, charged: true},
+	}
+	if want.call == nil {
+		probe, err := g.doubt.admit(now)
+		if err != nil {
+			return nil, err
+		}
+		flight.probe = probe
 	}
 	g.flights[s] = append(g.flights[s], flight)
 	g.aloft++
@@ -119,6 +122,10 @@ func (g *grants) fly(ctx context.Context, flight *exchange, s subject, key strin
 	defer g.land(s, flight)
 	ctx, cancel := context.WithTimeout(ctx, exchangeTimeout)
 	defer cancel()
+	if flight.call != nil {
+		flight.v, flight.err = g.exchanger.verify(ctx, key, s.keyspace, flight.call)
+		return
+	}
 	raw, err := g.exchanger.exchange(ctx, key, s.keyspace)
 	flight.received = g.now()
 	if err == nil {
@@ -133,8 +140,12 @@ func (g *grants) land(s subject, flight *exchange) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := g.now()
-	g.doubt.learn(flight, now)
-	g.settle(s, flight, now)
+	if flight.call != nil {
+		g.settleOnline(s, flight, now)
+	} else {
+		g.doubt.learn(flight, now)
+		g.settle(s, flight, now)
+	}
 	g.aloft--
 	g.flights[s] = slices.DeleteFunc(g.flights[s], func(f *exchange) bool { return f == flight })
 	if len(g.flights[s]) == 0 {

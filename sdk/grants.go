@@ -19,18 +19,19 @@ const (
 type subject struct {
 	digest   digest
 	keyspace string
+	online   bool // as online calls know it: they and exchanges wait apart
 }
 
 // wanted says what an answer may rest on. Zero takes all that is good.
 type wanted struct {
-	online bool      // only an exchange of the caller's own
-	since  time.Time // no exchange that started earlier; zero: however old
+	call  *onlineCall // only an answer of the caller's own; nil: an exchange
+	since time.Time   // no exchange that started earlier; zero: however old
 }
 
 // metBy reports whether an exchange that started then will do. If that seems to
 // be after now, the clock was set back since, and nobody knows how long ago it was.
 func (w wanted) metBy(started, now time.Time) bool {
-	if w.online {
+	if w.call != nil {
 		return false
 	}
 	return w.since.IsZero() || !started.Before(w.since) && !started.After(now)
@@ -95,14 +96,14 @@ type grants struct {
 // get answers from what is kept if that will do, or exchanges key. While a token
 // lives, only a refusal of its key, or its status, ends it early; who takes it
 // waits for no exchange, and feels no outage of that and no limit before its end.
-func (g *grants) get(ctx context.Context, s subject, key string, maxAge time.Duration, online bool) (*verified, error) {
-	now, want := g.now(), wanted{online: online}
+func (g *grants) get(ctx context.Context, s subject, key string, maxAge time.Duration) (*verified, error) {
+	now, want := g.now(), wanted{}
 	if maxAge > 0 {
 		want.since = now.Add(-maxAge)
 	}
 	held := g.held(s, now)
 	if held == nil || !want.metBy(held.started, now) {
-		return g.exchanged(ctx, s, key, want)
+		return g.landed(ctx, s, key, want)
 	}
 	switch err := g.checker.statuses.check(ctx, held.verified, now); {
 	case err == nil:
@@ -115,7 +116,7 @@ func (g *grants) get(ctx context.Context, s subject, key string, maxAge time.Dur
 		// The token was called back. What that means for the key, the issuer knows.
 		held.calledBack.Store(true)
 		want.since = held.started.Add(1) // which is no earlier than was asked
-		return g.exchanged(ctx, s, key, want)
+		return g.landed(ctx, s, key, want)
 	}
 	g.checker.keys.keepFresh(now)
 	if held.due(now) {
@@ -144,14 +145,17 @@ func (g *grants) held(s subject, now time.Time) *grant {
 	return held
 }
 
-func (g *grants) exchanged(ctx context.Context, s subject, key string, want wanted) (*verified, error) {
+// landed returns what an exchange, or an online call, brings.
+func (g *grants) landed(ctx context.Context, s subject, key string, want wanted) (*verified, error) {
 	if err := g.recalled(s, want, g.now()); err != nil {
 		return nil, err
 	}
 	// A token that could not be checked would be a charge for nothing, and so
 	// would one that nobody waits for.
-	if err := g.checker.keys.ready(ctx); err != nil {
-		return nil, err
+	if want.call == nil {
+		if err := g.checker.keys.ready(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, unavailable(err)
@@ -163,15 +167,22 @@ func (g *grants) exchanged(ctx context.Context, s subject, key string, want want
 	return flight.wait(ctx, g.now)
 }
 
-// recalled returns what is remembered of s and still an answer.
+// recalled returns what is remembered of s and still an answer. What cannot be
+// charged again need not wait after a charge in vain, nor for a budget that it may
+// have been charged to already.
 func (g *grants) recalled(s subject, want wanted, now time.Time) error {
-	if r, ok := g.inVain.Get(s); ok && r.answers(want, now) {
+	if r, ok := g.inVain.Get(s); ok && r.answers(want, now) && !want.call.safe() {
 		return renew(r.err, now)
 	}
-	if r, ok := g.refusals.Get(s); ok && r.answers(want, now) {
-		return renew(r.err, now)
+	r, ok := g.refusals.Get(s)
+	if !ok || !r.answers(want, now) {
+		return nil
 	}
-	return nil
+	var limited *LimitedError
+	if want.call.named() && errors.As(r.err, &limited) {
+		return nil
+	}
+	return renew(r.err, now)
 }
 
 // settle remembers how an exchange ended. The caller holds mu.
@@ -196,12 +207,17 @@ func (g *grants) settle(s subject, flight *exchange, now time.Time) {
 			g.wait(s, flight, limited.RetryAt, now)
 		}
 	default:
-		g.refuse(s, flight, now)
-		g.kept.Remove(s)
-		// Those under way may have been granted before the key went bad.
-		for _, other := range g.flights[s] {
-			other.overtaken = true
-		}
+		g.turnDown(s, flight, now)
+	}
+}
+
+// turnDown remembers that the key is not good, and ends what it has.
+func (g *grants) turnDown(s subject, flight *exchange, now time.Time) {
+	g.refuse(s, flight, now)
+	g.kept.Remove(s)
+	// Those under way may have been granted before the key went bad.
+	for _, other := range g.flights[s] {
+		other.overtaken = true
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/zlib"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -129,6 +130,31 @@ func says(status int, body string, header ...string) func(*http.Request) (*http.
 		}
 		return resp, nil
 	}
+}
+
+// oauthError answers an exchange so, and an online call to the same effect.
+func oauthError(status int, code, reason string, header ...string) func(*http.Request) (*http.Response, error) {
+	body, _ := json.Marshal(map[string]string{"error": code, "reason": reason})
+	exchange, online := says(status, string(body), header...), says(status, string(body), header...)
+	switch {
+	case code == "invalid_target":
+		online = turnsDown("audience")
+	case code == "invalid_request" && status == 400:
+		online = turnsDown("invalid")
+	case code == "invalid_request":
+		online = turnsDown(reason, header...)
+	}
+	return func(r *http.Request) (*http.Response, error) {
+		if r.URL.Path == "/v1/keys/verify" {
+			return online(r)
+		}
+		return exchange(r)
+	}
+}
+
+// turnsDown answers an online call with a refusal.
+func turnsDown(code string, header ...string) func(*http.Request) (*http.Response, error) {
+	return says(200, `{"valid":false,"code":"`+code+`","key":null}`, header...)
 }
 
 // handler answers a request in place of a network.

@@ -25,6 +25,11 @@ type Authenticator interface {
 // "Authorization: Bearer" and "X-API-Key", never the query. What the request
 // was allowed is for the handler to read from FromContext.
 //
+// Caches are told that every answer depends on both headers, and one to a key in
+// X-API-Key is private unless the handler says otherwise: without a word, a shared
+// cache may keep it for others, as it may not where there is an Authorization (RFC
+// 9111 §3.5).
+//
 // It panics if resource or action is empty: then it would guard nothing.
 func Require(a Authenticator, resource, action string) func(http.Handler) http.Handler {
 	if isNil(a) || resource == "" || action == "" {
@@ -32,6 +37,7 @@ func Require(a Authenticator, resource, action string) func(http.Handler) http.H
 	}
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			keepFromOthers(w.Header(), r.Header)
 			token, err := Authorize(r.Context(), a, r.Header, resource, action)
 			if err != nil {
 				Refuse(w, a, err)
@@ -39,6 +45,15 @@ func Require(a Authenticator, resource, action string) func(http.Handler) http.H
 			}
 			next.ServeHTTP(w, r.WithContext(NewContext(r.Context(), token)))
 		})
+	}
+}
+
+// keepFromOthers has caches give the answer to nobody else. To them, X-API-Key is a
+// header like any other.
+func keepFromOthers(answer, request http.Header) {
+	answer.Add("Vary", "Authorization, X-API-Key")
+	if len(request.Values("X-Api-Key")) > 0 && answer.Get("Cache-Control") == "" {
+		answer.Set("Cache-Control", "private")
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 	"github.com/cambio-auth/cambio/sdk/sdktest"
 )
 
-func TestEveryOnlineCallIsOneExchange(t *testing.T) {
+func TestEveryOnlineCallAsksTheIssuer(t *testing.T) {
 	atDesk(t, func(t *testing.T, d *desk) {
 		wantAccepted(t, d.verify(t))
 		for range 10 {
@@ -75,31 +75,17 @@ func TestAnOnlineCallNeitherJoinsNorIsJoined(t *testing.T) {
 	})
 }
 
-func TestWhatAnOnlineCallBringsIsKept(t *testing.T) {
+func TestNothingIsKeptOfWhatAnOnlineCallBrings(t *testing.T) {
 	atDesk(t, func(t *testing.T, d *desk) {
 		wantAccepted(t, d.online(t))
-		wantAccepted(t, d.verify(t))
+		d.wantHeld(t, sdk.Held{})
+		wantAccepted(t, d.verify(t)) // by an exchange
+		d.wantExchanges(t, 2)
 		time.Sleep(200 * time.Second)
 		wantAccepted(t, d.online(t))
-		time.Sleep(200 * time.Second)
-		wantAccepted(t, d.verify(t)) // by the second token
-		wantAccepted(t, d.noOlderThan(t, 200*time.Second))
-		d.wantExchanges(t, 2)
-	})
-}
-
-func TestAnOnlineCallSparesTheRefresh(t *testing.T) {
-	atDesk(t, func(t *testing.T, d *desk) {
-		wantAccepted(t, d.verify(t))
-		time.Sleep(230 * time.Second)
-		d.exchanges.set(after(time.Second, served(d)))
-		online := make(chan error, 1)
-		go func() { online <- d.online(t) }()
-		synctest.Wait()
-		wantAccepted(t, d.verify(t))
-		wantAccepted(t, <-online)
-		wantAccepted(t, d.verify(t))
-		d.wantExchanges(t, 2)
+		time.Sleep(10 * time.Second)
+		wantAccepted(t, d.noOlderThan(t, 20*time.Second)) // by another
+		d.wantExchanges(t, 4)
 	})
 }
 
@@ -131,8 +117,9 @@ func TestAnOnlineCallIsNotAnsweredByARememberedRefusal(t *testing.T) {
 				d.exchanges.set(served(d)) // the operator has seen to it
 				wantRefused(t, d.verify(t))
 				wantAccepted(t, d.online(t))
-				wantAccepted(t, d.verify(t))
 				d.wantExchanges(t, 5)
+				wantAccepted(t, d.verify(t)) // by an exchange: the refusal is over
+				d.wantExchanges(t, 6)
 			})
 		})
 	}
@@ -178,6 +165,7 @@ func TestAnOnlineCallWaitsAsTheIssuerAsked(t *testing.T) {
 
 func TestATimeToWaitOutlastsAGrantThatWasUnderWay(t *testing.T) {
 	atDesk(t, func(t *testing.T, d *desk) {
+		wantAccepted(t, d.verify(t))
 		h := byHand(d)
 		first, second := h.call(t, d.online), h.call(t, d.online)
 		var limited *sdk.LimitedError
@@ -189,26 +177,20 @@ func TestATimeToWaitOutlastsAGrantThatWasUnderWay(t *testing.T) {
 			t.Fatalf("got %v", err)
 		}
 		wantAccepted(t, d.verify(t))
+		d.wantExchanges(t, 3)
+	})
+}
+
+func TestAnOnlineCallNeedsNoTokenThatIsAcceptable(t *testing.T) {
+	atDeskWith(t, onlyES256, func(t *testing.T, d *desk) {
+		wantUnavailable(t, d.verify(t))
+		wantAccepted(t, d.online(t))
+		wantUnavailable(t, d.verify(t)) // nor does it make them acceptable
 		d.wantExchanges(t, 2)
 	})
 }
 
-func TestWhileTokensAreNotAcceptableOnlineCallsAreOnePerPause(t *testing.T) {
-	atDeskWith(t, onlyES256, func(t *testing.T, d *desk) {
-		for i, pause := range pauses {
-			for range 20 {
-				wantRetryAfter(t, d.online(t), pause*time.Second)
-			}
-			d.wantExchanges(t, i+1)
-			time.Sleep(pause * time.Second)
-		}
-		d.Rotate(sdk.ES256)
-		wantAccepted(t, d.online(t))
-		wantAccepted(t, d.online(t))
-	})
-}
-
-func TestOnlineExchangesOfOneKeyThatFailTogetherAreOneFailure(t *testing.T) {
+func TestOnlineCallsOfOneKeyThatFailTogetherAreOneFailure(t *testing.T) {
 	atDesk(t, func(t *testing.T, d *desk) {
 		wantAccepted(t, d.client.Ready(t.Context()))
 		d.exchanges.set(after(time.Second, cut))
@@ -231,7 +213,7 @@ func TestOnlineExchangesOfOneKeyThatFailTogetherAreOneFailure(t *testing.T) {
 	})
 }
 
-func TestATokenEndsThePausesOfItsKey(t *testing.T) {
+func TestAGrantEndsThePausesOfItsKey(t *testing.T) {
 	atDesk(t, func(t *testing.T, d *desk) {
 		d.exchanges.set(cut)
 		wantRetryAfter(t, d.online(t), time.Second)
@@ -246,7 +228,7 @@ func TestATokenEndsThePausesOfItsKey(t *testing.T) {
 	})
 }
 
-func TestARefusalThatATokenFollowedIsForgotten(t *testing.T) {
+func TestARefusalThatAGrantFollowedIsForgotten(t *testing.T) {
 	atDeskWith(t, func(config *sdk.ClientConfig) { config.GrantCache = 1 }, func(t *testing.T, d *desk) {
 		d.exchanges.set(refuses)
 		wantRefused(t, d.verify(t))
@@ -271,10 +253,10 @@ func TestALateFailureOfManyBeginsNoNewPause(t *testing.T) {
 	})
 }
 
-func TestAnOnlineExchangeOutlivesItsCallerAndIsKept(t *testing.T) {
+func TestAnOnlineCallEndsThoughItsCallerHasGivenUp(t *testing.T) {
 	atDesk(t, func(t *testing.T, d *desk) {
-		wantAccepted(t, d.client.Ready(t.Context()))
-		d.exchanges.set(after(time.Second, served(d)))
+		wantAccepted(t, d.verify(t))
+		d.exchanges.set(after(time.Second, refuses))
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
 		_, err := d.client.VerifyAPIKey(ctx, sdk.VerifyRequest{Key: d.key, Online: true})
@@ -282,9 +264,10 @@ func TestAnOnlineExchangeOutlivesItsCallerAndIsKept(t *testing.T) {
 		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("got %v", err)
 		}
-		time.Sleep(time.Second)
 		wantAccepted(t, d.verify(t))
-		d.wantExchanges(t, 1)
+		time.Sleep(time.Second)
+		wantRefused(t, d.verify(t)) // what it was told counts
+		d.wantExchanges(t, 2)
 
 		d.exchanges.set(hangs)
 		began := time.Now()
@@ -337,7 +320,7 @@ func TestOnlineCallsAreAmongThe256(t *testing.T) {
 	})
 }
 
-func TestWhatCannotSucceedIsNotAskedOnline(t *testing.T) {
+func TestWhatCannotBeAKeyIsNotAskedOnline(t *testing.T) {
 	atDesk(t, func(t *testing.T, d *desk) {
 		for _, key := range []string{"", "a b", strings.Repeat("k", 513), d.Token(billing)} {
 			_, err := d.client.VerifyAPIKey(t.Context(), sdk.VerifyRequest{Key: key, Online: true})
@@ -345,37 +328,42 @@ func TestWhatCannotSucceedIsNotAskedOnline(t *testing.T) {
 		}
 		d.wantExchanges(t, 0)
 	})
+}
+
+func TestAnOnlineCallNeedsNoPublicKeys(t *testing.T) {
 	iss := start(t)
+	key := iss.AddKey(sdktest.Key{})
 	synctest.Test(t, func(t *testing.T) {
 		config := iss.ClientConfig(billing)
-		exchanges := newWire(served(iss))
 		config.HTTPClient = newWire(func(r *http.Request) (*http.Response, error) {
 			if r.Method == http.MethodPost {
-				return exchanges.RoundTrip(r)
+				return served(iss)(r)
 			}
 			return nil, errors.New("no key set")
 		}).client()
-		_, err := newClient(t, config).VerifyAPIKey(t.Context(), sdk.VerifyRequest{Key: "ck_1", Online: true})
-		wantUnavailable(t, err)
-		if exchanges.count() != 0 {
-			t.Fatal("charged, for a token that could not be checked")
-		}
+		_, err := newClient(t, config).VerifyAPIKey(t.Context(), sdk.VerifyRequest{Key: key, Online: true})
+		wantAccepted(t, err)
 	})
 }
 
-func TestWhatIsAskedOfAnOnlineAnswerIsCheckedLocally(t *testing.T) {
+func TestAnOnlineCallThatLacksPermissionsIsFree(t *testing.T) {
 	atDesk(t, func(t *testing.T, d *desk) {
-		ask := func(action string) error {
+		d.key = d.AddKey(sdktest.Key{Permissions: sdk.Permissions{"projects": {"read"}}, Limited: true, Uses: 2})
+		wantAccepted(t, d.verify(t))
+		ask := func(actions ...string) error {
 			_, err := d.client.VerifyAPIKey(t.Context(), sdk.VerifyRequest{
-				Key: d.key, Online: true, MaxAge: time.Hour, Permissions: sdk.Permissions{"projects": {action}},
+				Key: d.key, Online: true, MaxAge: time.Hour, Permissions: sdk.Permissions{"projects": actions},
 			})
 			return err
 		}
-		wantAccepted(t, ask("read"))
-		var forbidden *sdk.ForbiddenError
-		if err := ask("write"); !errors.As(err, &forbidden) || fmt.Sprint(forbidden.Needed) != "map[projects:[write]]" {
-			t.Fatalf("got %v", err)
+		for range 3 {
+			var forbidden *sdk.ForbiddenError
+			if err := ask("read", "write"); !errors.As(err, &forbidden) || fmt.Sprint(forbidden.Needed) != "map[projects:[write]]" {
+				t.Fatalf("got %v", err)
+			}
 		}
-		d.wantExchanges(t, 2)
+		wantAccepted(t, d.verify(t)) // nor is that remembered against others
+		wantAccepted(t, ask("read"))
+		d.wantExchanges(t, 5)
 	})
 }

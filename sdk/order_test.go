@@ -79,9 +79,9 @@ func TestAnOlderTokenDoesNotUndoANewerRefusal(t *testing.T) {
 func TestAnOlderTokenDoesNotReplaceANewerOne(t *testing.T) {
 	atDesk(t, func(t *testing.T, d *desk) {
 		h := byHand(d)
-		first := h.call(t, d.online)
+		first := h.call(t, d.fresh)
 		time.Sleep(3 * time.Second)
-		second := h.call(t, d.online)
+		second := h.call(t, d.fresh)
 		began := time.Now()
 		wantAccepted(t, second.answer(served(d)))
 		wantAccepted(t, first.answer(served(d)))
@@ -94,9 +94,9 @@ func TestAnOlderTokenDoesNotReplaceANewerOne(t *testing.T) {
 func TestANewerTokenReplacesAnOlderOneThatCameFirst(t *testing.T) {
 	atDesk(t, func(t *testing.T, d *desk) {
 		h := byHand(d)
-		first := h.call(t, d.online)
+		first := h.call(t, d.fresh)
 		time.Sleep(3 * time.Second)
-		second := h.call(t, d.online)
+		second := h.call(t, d.fresh)
 		began := time.Now()
 		wantAccepted(t, first.answer(served(d)))
 		wantAccepted(t, second.answer(served(d)))
@@ -125,7 +125,7 @@ func TestWhoComesAfterARefusalDoesNotJoinWhatItOvertook(t *testing.T) {
 func TestOfTwoThatOverlapTheRefusalCounts(t *testing.T) {
 	atDesk(t, func(t *testing.T, d *desk) {
 		h := byHand(d)
-		first, second := h.call(t, d.online), h.call(t, d.online)
+		first, second := h.call(t, d.online), h.call(t, d.fresh)
 		wantAccepted(t, second.answer(served(d)))
 		wantAccepted(t, d.verify(t))
 		wantRefused(t, first.answer(refuses))
@@ -134,14 +134,14 @@ func TestOfTwoThatOverlapTheRefusalCounts(t *testing.T) {
 	})
 	atDesk(t, func(t *testing.T, d *desk) {
 		h := byHand(d)
-		first, second := h.call(t, d.online), h.call(t, d.online)
+		first, second := h.call(t, d.online), h.call(t, d.fresh)
 		wantRefused(t, first.answer(refuses))
 		wantAccepted(t, second.answer(served(d)))
 		wantRefused(t, d.verify(t))
 		third := h.call(t, d.online) // which starts after the refusal
 		wantAccepted(t, third.answer(served(d)))
-		wantAccepted(t, d.verify(t))
-		d.wantExchanges(t, 3)
+		wantAccepted(t, h.call(t, d.verify).answer(served(d)))
+		d.wantExchanges(t, 4)
 	})
 }
 

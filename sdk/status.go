@@ -32,6 +32,8 @@ var errForeignList = refused("its status list is not at the issuer")
 type statuses struct {
 	issuer     string
 	origin     string
+	named      string // what the address of a list begins with
+	where      string // what stands there instead when it is fetched
 	algorithms []Algorithm
 	keys       *keySet
 	http       *http.Client
@@ -65,8 +67,13 @@ func newStatuses(config CheckerConfig, keys *keySet) (*statuses, error) {
 	if err != nil {
 		return nil, err
 	}
+	named := strings.TrimSuffix(config.Issuer, "/") + wire.PathStatusLists
+	where := named
+	if config.StatusListURL != "" {
+		where = strings.TrimSuffix(config.StatusListURL, "/")
+	}
 	return &statuses{
-		issuer: config.Issuer, origin: origin(config.Issuer), algorithms: config.Algorithms,
+		issuer: config.Issuer, origin: origin(config.Issuer), named: named + "/", where: where + "/", algorithms: config.Algorithms,
 		keys: keys, http: noRedirects(config.HTTPClient), now: config.Now, leeway: config.Leeway,
 		maxAge: config.MaxStatusAge, failOpen: config.StatusFailOpen, sources: sources,
 	}, nil
@@ -84,6 +91,14 @@ func origin(rawURL string) string {
 // us anywhere.
 func (s *statuses) foreign(uri string) bool {
 	return uri != "" && (origin(uri) != s.origin || strings.ContainsAny(uri, "?#@"))
+}
+
+// address is where the list at uri is fetched.
+func (s *statuses) address(uri string) string {
+	if id, ok := strings.CutPrefix(uri, s.named); ok {
+		return s.where + id
+	}
+	return uri
 }
 
 // source returns the list at uri, nil if there is none.
@@ -190,7 +205,7 @@ func (s *statuses) fly(src *statusSource, f *statusFetch) {
 
 // fetch gets the list at uri, unless it is still old (Token Status List §8.1).
 func (s *statuses) fetch(ctx context.Context, uri string, old *statusList) (*statusList, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, uri, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.address(uri), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -216,7 +231,7 @@ func (s *statuses) fetch(ctx context.Context, uri string, old *statusList) (*sta
 	}
 	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if resp.StatusCode != http.StatusOK || media != wire.MediaStatusList {
-		return nil, fmt.Errorf("%s answers %d, %q", uri, resp.StatusCode, media)
+		return nil, fmt.Errorf("%s answers %d, %q", s.address(uri), resp.StatusCode, media)
 	}
 	body, err := readAtMost(resp.Body, maxList)
 	if err != nil {

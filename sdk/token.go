@@ -11,20 +11,21 @@ import (
 // case-sensitive; there are no patterns.
 type Permissions map[string][]string
 
-// Token is what a checked token says (RFC 9068 §2.2). It is shared by all who
-// present the same one, and what it says cannot be changed. A nil or zero Token
-// allows nothing.
+// Token is what a checked token says (RFC 9068 §2.2), or what the issuer answers to
+// a call that was Online. It is shared by all who present the same one, and what it
+// says cannot be changed. A nil or zero Token allows nothing.
 //
 // Issuer and Subject belong together: a subject means something to its issuer
 // only.
 type Token struct{ v *verified }
 
-// verified is a set of claims together with the key that signed them. It is
-// shared by everybody who presents the same token, so nobody writes to it.
+// verified is a set of claims together with the key that signed them, nil for an
+// answer Online. It is shared by everybody who presents the same token, so nobody writes to it.
 type verified struct {
 	claims
 	key    *publicKey
 	status *statusSource // nil: the token has none
+	budget *Budget       // nil: this is a token, and does not say
 	shared Token         // what callers are given, so that a hit allocates nothing
 }
 
@@ -86,7 +87,7 @@ func (t *Token) Audience() string { return t.claims().audience }
 // ClientID is the program that exchanged the key (client_id).
 func (t *Token) ClientID() string { return t.claims().clientID }
 
-// ID is unique to this token (jti).
+// ID is unique to this token (jti). An answer Online has none.
 func (t *Token) ID() string { return t.claims().id }
 
 // Scope is the scope claim as it stands. It may say less than Permissions.
@@ -98,10 +99,11 @@ func (t *Token) KeyID() string { return t.claims().keyID }
 // Keyspace is the group of keys that the key belongs to (keyspace).
 func (t *Token) Keyspace() string { return t.claims().keyspace }
 
-// IssuedAt is when the token was signed (iat).
+// IssuedAt is when the token was signed (iat); zero for an answer Online.
 func (t *Token) IssuedAt() time.Time { return instant(t.claims().issuedAt) }
 
-// ExpiresAt is the instant from which the token is refused, leeway aside (exp).
+// ExpiresAt is the instant from which the token is refused, leeway aside (exp). For
+// an answer Online it is the second in which the key expires; zero: never.
 func (t *Token) ExpiresAt() time.Time { return instant(t.claims().expiresAt) }
 
 // Metadata is a copy of the JSON that came with the key, nil if there is none.

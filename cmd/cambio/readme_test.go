@@ -30,6 +30,37 @@ func TestReadme(t *testing.T) {
 	}
 }
 
+// TestReadmeManages pastes what needs a client with other rights.
+func TestReadmeManages(t *testing.T) {
+	n := startNewcomer(t)
+	var verified [2]wire.Verified
+	verify := n.here(readmeBlock(t, n.readme, "verify"))
+	n.paste(t, verify, &verified[0])
+	n.paste(t, strings.Replace(verify, "cambio client create gate", ": cambio client create gate", 1), &verified[1])
+	for i, v := range verified {
+		if !v.Valid || v.Code != wire.CodeValid || v.Replayed != (i == 1) || v.Remaining == nil || *v.Remaining != 999 {
+			t.Errorf("%d: %+v", i, v)
+		}
+	}
+	var made wire.CreatedKey
+	n.paste(t, n.here(readmeBlock(t, n.readme, "manage")), &made)
+	if made.Secret == nil || made.Owner != "user_43" || made.Refill == nil || *made.Refill != "1000/month" {
+		t.Errorf("%+v", made.Key)
+	}
+}
+
+// paste runs a block that prints JSON.
+func (n newcomer) paste(t *testing.T, block string, answer any) {
+	t.Helper()
+	out, err := n.shell(t, block).Output()
+	if err != nil {
+		t.Fatalf("%v: is curl installed?", err)
+	}
+	if err := json.Unmarshal(out, answer); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+}
+
 // A newcomer has pasted the README's setup: a server runs until the test ends.
 type newcomer struct {
 	readme      string
@@ -65,14 +96,8 @@ func startNewcomer(t *testing.T) newcomer {
 // exchange pastes the exchange of the README.
 func (n newcomer) exchange(t *testing.T) wire.TokenResponse {
 	t.Helper()
-	out, err := n.shell(t, n.here(readmeBlock(t, n.readme, "exchange"))).Output()
-	if err != nil {
-		t.Fatalf("%v: is curl installed?", err)
-	}
 	var answer wire.TokenResponse
-	if err := json.Unmarshal(out, &answer); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	n.paste(t, n.here(readmeBlock(t, n.readme, "exchange")), &answer)
 	return answer
 }
 

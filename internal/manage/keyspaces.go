@@ -1,11 +1,13 @@
 package manage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"time"
 
+	"github.com/cambio-auth/cambio/internal/audit"
 	"github.com/cambio-auth/cambio/internal/wire"
 	"github.com/cambio-auth/cambio/verifier"
 )
@@ -23,19 +25,10 @@ type NewKeyspace struct {
 	ImportedKeys    bool          // it may hold keys of other forms
 }
 
-// CreateKeyspace fails with InvalidErrors, or with ErrExists.
-func (m *Manager) CreateKeyspace(ctx context.Context, n NewKeyspace) (verifier.Keyspace, error) {
-	if n.Prefix == "" {
-		n.Prefix = DefaultPrefix
-	}
-	var bad fields
-	bad.check("name", verifier.ValidateKeyspace(n.Name))
-	bad.check("prefix", keyPrefix(n.Prefix))
-	bad.check("key_lifetime", lifetime(n.KeyLifetime))
-	bad.check("token_lifetime", tokenLifetime(n.TokenLifetime))
-	if err := bad.err(); err != nil {
-		return verifier.Keyspace{}, err
-	}
+// CreateKeyspace fails with InvalidErrors, with ErrExists, or with ErrForbidden for
+// a client that is bound to some keyspaces.
+func (m *Manager) CreateKeyspace(ctx context.Context, n NewKeyspace) (KeyspaceRecord, error) {
+	n.Prefix = cmp.Or(n.Prefix, DefaultPrefix)
 	ks := verifier.Keyspace{
 		Name:            n.Name,
 		Prefix:          n.Prefix,
@@ -43,22 +36,143 @@ func (m *Manager) CreateKeyspace(ctx context.Context, n NewKeyspace) (verifier.K
 		TokenLifetime:   n.TokenLifetime,
 		PublishMetadata: n.PublishMetadata,
 		ImportedKeys:    n.ImportedKeys,
-		CreatedAt:       m.now().UTC(),
 	}
-	if err := m.store.Change(ctx, func(ctx context.Context, tx Tx) error { return tx.AddKeyspace(ctx, ks) }); err != nil {
-		return verifier.Keyspace{}, err
+	if err := errors.Join(validName(n.Name), validKeyspace(ks)); err != nil {
+		return KeyspaceRecord{}, err
 	}
-	return ks, nil
+	if !m.by.everywhere() {
+		return KeyspaceRecord{}, ErrForbidden
+	}
+	name := n.Name
+	err := m.change(ctx, &name, func(ctx context.Context, tx Tx) (*audit.Entry, error) {
+		ks.CreatedAt = tx.Now()
+		if err := tx.AddKeyspace(ctx, ks); err != nil {
+			return nil, err
+		}
+		return entry("keyspace.create", name, name, nil, KeyspaceRecord{Keyspace: ks, Version: 1}.Wire())
+	})
+	if err != nil {
+		return KeyspaceRecord{}, err
+	}
+	return m.Keyspace(ctx, name)
+}
+
+func validName(name string) error {
+	if err := verifier.ValidateKeyspace(name); err != nil {
+		return &InvalidError{"name", err}
+	}
+	return nil
+}
+
+func validKeyspace(ks verifier.Keyspace) error {
+	var bad fields
+	bad.check("prefix", keyPrefix(ks.Prefix))
+	bad.check("key_lifetime", lifetime(ks.KeyLifetime))
+	bad.check("token_lifetime", tokenLifetime(ks.TokenLifetime))
+	return bad.err()
 }
 
 // Keyspace fails with ErrNotFound.
 func (m *Manager) Keyspace(ctx context.Context, name string) (KeyspaceRecord, error) {
+	if !m.by.in(name) {
+		return KeyspaceRecord{}, fmt.Errorf("keyspace %.64q: %w", name, ErrNotFound)
+	}
 	return m.store.Keyspace(ctx, name)
 }
 
 // Keyspaces lists all of them by name.
 func (m *Manager) Keyspaces(ctx context.Context) ([]KeyspaceRecord, error) {
-	return m.store.Keyspaces(ctx)
+	all, err := m.store.Keyspaces(ctx)
+	seen := make([]KeyspaceRecord, 0, len(all))
+	for _, ks := range all {
+		if m.by.in(ks.Name) {
+			seen = append(seen, ks)
+		}
+	}
+	return seen, err
+}
+
+// lockKeyspace fails with ErrNotFound, also for what the client may not see.
+func (m *Manager) lockKeyspace(ctx context.Context, tx Tx, name string) (KeyspaceRecord, error) {
+	if !m.by.in(name) {
+		return KeyspaceRecord{}, fmt.Errorf("keyspace %.64q: %w", name, ErrNotFound)
+	}
+	return tx.LockKeyspace(ctx, name)
+}
+
+// KeyspacePatch says what is to be otherwise about a keyspace. Nil fields stay. Keys
+// keep their form and expiry; the rest is of consequence at their next exchange.
+type KeyspacePatch struct {
+	Prefix          *string
+	KeyLifetime     *time.Duration
+	TokenLifetime   *time.Duration
+	PublishMetadata *bool
+	ImportedKeys    *bool
+}
+
+// PatchKeyspace fails with InvalidErrors, ErrNotFound or ErrChanged.
+func (m *Manager) PatchKeyspace(ctx context.Context, name string, p KeyspacePatch) (KeyspaceRecord, error) {
+	target := name
+	err := m.change(ctx, &target, func(ctx context.Context, tx Tx) (*audit.Entry, error) {
+		ks, err := m.lockKeyspace(ctx, tx, name)
+		if err == nil {
+			err = m.by.of(ks.Version)
+		}
+		if err != nil {
+			return nil, err
+		}
+		before := ks
+		p.apply(&ks.Keyspace)
+		if err := validKeyspace(ks.Keyspace); err != nil {
+			return nil, err
+		}
+		if err := tx.SaveKeyspace(ctx, ks.Keyspace); err != nil {
+			return nil, err
+		}
+		ks.Version, ks.ChangedAt = ks.Version+1, tx.Now()
+		return entry("keyspace.change", name, name, before.Wire(), ks.Wire())
+	})
+	if err != nil {
+		return KeyspaceRecord{}, err
+	}
+	return m.Keyspace(ctx, target)
+}
+
+func (p KeyspacePatch) apply(ks *verifier.Keyspace) {
+	set(&ks.Prefix, p.Prefix)
+	set(&ks.KeyLifetime, p.KeyLifetime)
+	set(&ks.TokenLifetime, p.TokenLifetime)
+	set(&ks.PublishMetadata, p.PublishMetadata)
+	set(&ks.ImportedKeys, p.ImportedKeys)
+}
+
+// set replaces a value if there is another.
+func set[T any](value, other *T) {
+	if other != nil {
+		*value = *other
+	}
+}
+
+// DeleteKeyspace removes a keyspace that never had a key. It fails with ErrNotFound,
+// ErrInUse or ErrChanged.
+func (m *Manager) DeleteKeyspace(ctx context.Context, name string) error {
+	if name == "default" {
+		return fmt.Errorf("keyspace default always exists, so it %w", ErrInUse)
+	}
+	target := name
+	return m.change(ctx, &target, func(ctx context.Context, tx Tx) (*audit.Entry, error) {
+		ks, err := m.lockKeyspace(ctx, tx, name)
+		if err == nil {
+			err = m.by.of(ks.Version)
+		}
+		if err == nil {
+			err = tx.DeleteKeyspace(ctx, name)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return entry("keyspace.delete", name, name, ks.Wire(), nil)
+	})
 }
 
 // keyPrefix refuses what begins the ids of keys and budgets, and the secrets of

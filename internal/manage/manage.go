@@ -1,27 +1,22 @@
 // Package manage is what operators do to keyspaces, clients and keys. It decides
-// what may be created and which changes are allowed; the command line and the
-// management API both call it, so neither can do what the other may not.
+// what may be created and which changes are allowed, and keeps the log of them; the
+// command line and the management API both call it, so neither can do what the other
+// may not.
 package manage
 
 import (
 	"errors"
 	"fmt"
-	"time"
 )
 
 // Manager manages what a store holds.
 type Manager struct {
 	store Store
-	now   func() time.Time
+	by    By
 }
 
-// New takes a store and a clock; a nil clock is time.Now.
-func New(store Store, now func() time.Time) *Manager {
-	if now == nil {
-		now = time.Now
-	}
-	return &Manager{store, now}
-}
+// New returns a Manager that acts on behalf of an operator.
+func New(store Store) *Manager { return &Manager{store: store} }
 
 // ErrInvalid is wrapped by every InvalidError.
 var ErrInvalid = errors.New("invalid")

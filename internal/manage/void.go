@@ -2,8 +2,12 @@ package manage
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
+	"strconv"
 
+	"github.com/cambio-auth/cambio/internal/audit"
 	"github.com/cambio-auth/cambio/internal/wire"
 	"github.com/cambio-auth/cambio/verifier"
 )
@@ -27,10 +31,21 @@ func StatusOf(state verifier.State) int {
 // VoidKey makes the tokens of a key void. It fails with ErrNotFound. Tokens of a
 // revoked key are void as it is.
 func (m *Manager) VoidKey(ctx context.Context, id verifier.KeyID) (KeyView, error) {
-	if _, err := m.voidKeys(ctx, []verifier.KeyID{id}); err != nil {
+	target := string(id)
+	err := m.change(ctx, &target, func(ctx context.Context, tx Tx) (*audit.Entry, error) {
+		rec, err := m.lockKey(ctx, tx, id)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := tx.VoidKeys(ctx, []verifier.KeyID{id}); err != nil {
+			return nil, err
+		}
+		return entry("key.void", target, rec.Key.Keyspace, nil, nil)
+	})
+	if err != nil {
 		return KeyView{}, err
 	}
-	return m.Key(ctx, id)
+	return m.Key(ctx, verifier.KeyID(target))
 }
 
 // VoidOwner makes the tokens of all keys of an owner void, and returns how many
@@ -44,21 +59,52 @@ func (m *Manager) VoidOwner(ctx context.Context, owner string) (int, error) {
 	total := 0
 	filter := KeyFilter{Owner: owner, Limit: batch}
 	for {
-		recs, _, err := m.store.Keys(ctx, filter)
-		if err != nil || len(recs) == 0 {
+		keys, err := m.Keys(ctx, filter)
+		if err != nil || len(keys) == 0 {
 			return total, err
 		}
-		ids := make([]verifier.KeyID, len(recs))
-		for i, rec := range recs {
-			ids[i] = rec.Key.ID
+		ids := make([]verifier.KeyID, len(keys))
+		for i, key := range keys {
+			ids[i] = key.Key.ID
 		}
-		n, err := m.voidKeys(ctx, ids)
+		n, err := m.after(filter.After).voidKeys(ctx, owner, ids)
 		total += n
-		if err != nil || len(recs) < batch {
+		if err != nil || len(keys) < batch {
 			return total, err
 		}
 		filter.After = ids[len(ids)-1]
 	}
+}
+
+// after returns a Manager for the batch that follows a key: under an idempotency key,
+// each batch is a change of its own that is safe to repeat.
+func (m *Manager) after(last verifier.KeyID) *Manager {
+	by := m.by
+	if by.Repeat != nil && last != "" {
+		repeat := *by.Repeat
+		repeat.ID = sha256.Sum256(append(repeat.ID[:], last...))
+		by.Repeat = &repeat
+	}
+	return m.As(by)
+}
+
+func (m *Manager) voidKeys(ctx context.Context, owner string, ids []verifier.KeyID) (int, error) {
+	var voided string // a repeat knows how many, too
+	err := m.change(ctx, &voided, func(ctx context.Context, tx Tx) (*audit.Entry, error) {
+		n, err := tx.VoidKeys(ctx, ids)
+		if voided = strconv.Itoa(n); err != nil || n == 0 {
+			return nil, err
+		}
+		return entry("owner.void", owner, "", nil, map[string]any{"keys": ids})
+	})
+	return count(voided, err)
+}
+
+func count(n string, err error) (int, error) {
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(n)
 }
 
 // VoidKeyspace makes the tokens of all keys of a keyspace void, however many
@@ -67,28 +113,31 @@ func (m *Manager) VoidKeyspace(ctx context.Context, name string) error {
 	if err := verifier.ValidateKeyspace(name); err != nil {
 		return &InvalidError{"keyspace", err}
 	}
+	if !m.by.in(name) {
+		return fmt.Errorf("keyspace %s: %w", name, ErrNotFound)
+	}
 	_, err := m.voidKeyspaces(ctx, name)
 	return err
 }
 
 // VoidAll makes every token void, at once, and returns how many keyspaces there
-// are.
+// are. It fails with ErrForbidden for a client that is bound to some.
 func (m *Manager) VoidAll(ctx context.Context) (int, error) {
+	if !m.by.everywhere() {
+		return 0, ErrForbidden
+	}
 	return m.voidKeyspaces(ctx, "")
 }
 
-func (m *Manager) voidKeys(ctx context.Context, ids []verifier.KeyID) (n int, err error) {
-	err = m.store.Change(ctx, func(ctx context.Context, tx Tx) (err error) {
-		n, err = tx.VoidKeys(ctx, ids)
-		return err
+func (m *Manager) voidKeyspaces(ctx context.Context, name string) (int, error) {
+	var voided string
+	err := m.change(ctx, &voided, func(ctx context.Context, tx Tx) (*audit.Entry, error) {
+		n, err := tx.VoidKeyspaces(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		voided = strconv.Itoa(n)
+		return entry("keyspace.void", name, name, nil, nil)
 	})
-	return n, err
-}
-
-func (m *Manager) voidKeyspaces(ctx context.Context, name string) (n int, err error) {
-	err = m.store.Change(ctx, func(ctx context.Context, tx Tx) (err error) {
-		n, err = tx.VoidKeyspaces(ctx, name)
-		return err
-	})
-	return n, err
+	return count(voided, err)
 }

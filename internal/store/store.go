@@ -27,13 +27,6 @@ type KeyFinder interface {
 	FindDigest(ctx context.Context, digest verifier.Digest) (*verifier.Record, time.Time, error)
 }
 
-// RepeatForgetter drops what nobody can repeat any more.
-type RepeatForgetter interface {
-	// ForgetRepeats deletes at most limit of the answers that are kept under
-	// idempotency keys and whose time is over, and returns how many it deleted.
-	ForgetRepeats(ctx context.Context, limit int) (int, error)
-}
-
 // Store is everything at once, for those who wire it.
 type Store interface {
 	verifier.Store
@@ -42,7 +35,7 @@ type Store interface {
 	manage.Store
 	usage.Store
 	KeyFinder
-	RepeatForgetter
+	manage.Forgetter
 	io.Closer
 
 	// Ping reports whether the database answers.

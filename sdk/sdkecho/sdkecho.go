@@ -3,6 +3,8 @@
 package sdkecho
 
 import (
+	"net/http"
+
 	"github.com/labstack/echo/v4"
 
 	"github.com/cambio-auth/cambio/sdk"
@@ -11,19 +13,15 @@ import (
 // Require is sdk.Require as a middleware of echo. Refusals are answered here and
 // never reach echo's error handler. It panics if resource or action is empty.
 func Require(a sdk.Authenticator, resource, action string) echo.MiddlewareFunc {
-	if a == nil || resource == "" || action == "" {
-		panic("sdkecho: Require needs an Authenticator, a resource and an action")
-	}
+	guard := sdk.Require(a, resource, action)
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
-		return func(c echo.Context) error {
-			r := c.Request()
-			token, err := sdk.Authorize(r.Context(), a, r.Header, resource, action)
-			if err != nil {
-				sdk.Refuse(c.Response(), a, err)
-				return nil
-			}
-			c.SetRequest(r.WithContext(sdk.NewContext(r.Context(), token)))
-			return next(c)
+		return func(c echo.Context) (err error) {
+			allowed := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				c.SetRequest(r)
+				err = next(c)
+			})
+			guard(allowed).ServeHTTP(c.Response(), c.Request())
+			return err
 		}
 	}
 }

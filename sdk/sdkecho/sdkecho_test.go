@@ -99,3 +99,21 @@ func TestRequireThatWouldGuardNothingPanics(t *testing.T) {
 	}()
 	sdkecho.Require(nil, "projects", "read")
 }
+
+func TestAnErrorOfTheHandlerReachesEcho(t *testing.T) {
+	iss := sdktest.Start()
+	defer iss.Close()
+	checker, err := sdk.NewChecker(iss.CheckerConfig(billing))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := echo.New()
+	e.GET("/", func(echo.Context) error { return echo.NewHTTPError(http.StatusTeapot) }, sdkecho.Require(checker, "projects", "read"))
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Header.Set("Authorization", "Bearer "+iss.Token(billing, "projects:read"))
+	w := httptest.NewRecorder()
+	e.ServeHTTP(w, r)
+	if w.Code != http.StatusTeapot {
+		t.Fatalf("got %d", w.Code)
+	}
+}

@@ -13,7 +13,8 @@ import (
 	"github.com/cambio-auth/cambio/sdk"
 )
 
-// Key is an API key that the token endpoint exchanges.
+// Key is an API key that the token endpoint exchanges, and that can be verified
+// Online.
 type Key struct {
 	Key         string          // the key itself; zero: a random one
 	ID          string          // zero: "key_1"
@@ -24,7 +25,7 @@ type Key struct {
 	Metadata    any             // anything that marshals to JSON; zero: no such claim
 
 	Limited    bool          // whether Uses counts; zero: no limit
-	Uses       int           // exchanges left, if Limited
+	Uses       int           // charges left, if Limited: of 1 by an exchange, of its Cost by an Online call
 	RetryAfter time.Duration // told once they are gone; zero: never again
 }
 
@@ -39,7 +40,7 @@ func (i *Issuer) AddKey(key Key) string {
 	return key.Key
 }
 
-// RemoveKey makes the token endpoint refuse a key.
+// RemoveKey makes the issuer refuse a key.
 func (i *Issuer) RemoveKey(key string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -48,12 +49,8 @@ func (i *Issuer) RemoveKey(key string) {
 
 // token is the exchange: as small as it can be, with the answers of the real one.
 func (i *Issuer) token(w http.ResponseWriter, r *http.Request) {
-	id, secret, ok := r.BasicAuth()
-	if ok {
-		id, secret = unescape(id), unescape(secret)
-	}
-	if id != ClientID || secret != ClientSecret {
-		w.Header().Set("WWW-Authenticate", `Basic realm="sdktest", charset="UTF-8"`)
+	if !authenticated(r) {
+		w.Header().Set("WWW-Authenticate", challenge)
 		reply(w, http.StatusUnauthorized, wire.ErrorResponse{Error: wire.ErrInvalidClient})
 		return
 	}
@@ -92,9 +89,7 @@ func (i *Issuer) charge(text, keyspace string) (Key, bool) {
 		return Key{}, false
 	}
 	charged := *key
-	if charged.Keyspace == "" {
-		charged.Keyspace = "default"
-	}
+	charged.Keyspace = charged.keyspace()
 	if keyspace != "" && keyspace != charged.Keyspace {
 		return Key{}, false
 	}
@@ -130,6 +125,13 @@ func (i *Issuer) grant(w http.ResponseWriter, key Key, audience string) {
 		AccessToken: i.Mint(claims), IssuedTokenType: wire.TypeAccessToken, TokenType: "Bearer",
 		ExpiresIn: int64(lifetime / time.Second), Scope: permission.Scope(held),
 	})
+}
+
+const challenge = `Basic realm="sdktest", charset="UTF-8"`
+
+func authenticated(r *http.Request) bool {
+	id, secret, _ := r.BasicAuth()
+	return unescape(id) == ClientID && unescape(secret) == ClientSecret
 }
 
 // unescape undoes the form encoding of RFC 6749 §2.3.1.

@@ -1,6 +1,6 @@
 // Package sdktest is an issuer on loopback, for tests of programs that use the
-// sdk. It signs whatever a test asks for, exchanges the keys it was given, and
-// can be late, down or rotate its keys at will. It decides nothing about real
+// sdk. It signs whatever a test asks for, exchanges and verifies the keys it was
+// given, and can be late, down or rotate its keys at will. It decides nothing about real
 // keys: its budgets only count down.
 //
 // Every Issuer stands alone, so tests may run in parallel.
@@ -18,7 +18,7 @@ import (
 	"github.com/cambio-auth/cambio/sdk"
 )
 
-// ClientID and ClientSecret are what the token endpoint accepts.
+// ClientID and ClientSecret are those of the one client there is.
 const (
 	ClientID     = "sdktest"
 	ClientSecret = "cs_sdktest"
@@ -37,11 +37,14 @@ type Issuer struct {
 	exchanges int
 	minted    int
 	status    statuses
+
+	verifications int
+	verified      map[string]verified // by idempotency key
 }
 
 // Start starts an Issuer with one EdDSA key and the real time. Close it when done.
 func Start() *Issuer {
-	i := &Issuer{keys: map[string]*Key{}, clock: time.Now}
+	i := &Issuer{keys: map[string]*Key{}, verified: map[string]verified{}, clock: time.Now}
 	i.Rotate(sdk.EdDSA)
 	i.server = httptest.NewServer(i)
 	return i
@@ -125,6 +128,8 @@ func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		i.fetches++
 	case wire.PathToken:
 		i.exchanges++
+	case wire.PathVerify:
+		i.verifications++
 	case pathStatusList:
 		i.status.fetches++
 	}
@@ -140,6 +145,8 @@ func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		i.serveStatusList(w, r)
 	case r.URL.Path == wire.PathToken && r.Method == http.MethodPost:
 		i.token(w, r)
+	case r.URL.Path == wire.PathVerify && r.Method == http.MethodPost:
+		i.verify(w, r)
 	default:
 		http.NotFound(w, r)
 	}

@@ -139,7 +139,7 @@ func digestOf(b []byte) (d verifier.Digest, err error) {
 }
 
 // bytesOf are digests as parameters.
-func bytesOf(digests []verifier.Digest) [][]byte {
+func bytesOf[D ~[32]byte](digests []D) [][]byte {
 	out := make([][]byte, len(digests))
 	for i := range digests {
 		out[i] = digests[i][:]

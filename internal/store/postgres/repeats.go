@@ -52,7 +52,7 @@ func (c *change) Remember(ctx context.Context, d manage.Done) error {
 	return nil
 }
 
-// ForgetRepeats implements store.RepeatForgetter.
+// ForgetRepeats implements manage.Forgetter.
 func (s *Store) ForgetRepeats(ctx context.Context, limit int) (int, error) {
 	var deleted []int64
 	err := s.transact(ctx, func(tx *transaction) (_ []statement, err error) {

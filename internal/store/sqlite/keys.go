@@ -72,12 +72,11 @@ func (s *Store) find(ctx context.Context, query string, arg any) (*verifier.Reco
 // Keys implements manage.Reader.
 func (s *Store) Keys(ctx context.Context, filter manage.KeyFilter) ([]manage.KeyRecord, time.Time, error) {
 	now := s.now()
-	where, err := keysWhere(filter, now)
+	query, args, err := keysQuery(filter, now)
 	if err != nil {
 		return nil, time.Time{}, fmt.Errorf("listing keys: %w", err)
 	}
-	query := selectKeyRecord + where.sql() + ` ORDER BY k.id LIMIT ?`
-	rows, err := s.read.QueryContext(ctx, query, append(where.args, filter.Limit)...)
+	rows, err := s.read.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, time.Time{}, fmt.Errorf("listing keys: %w", err)
 	}
@@ -88,11 +87,12 @@ func (s *Store) Keys(ctx context.Context, filter manage.KeyFilter) ([]manage.Key
 	return records, now, nil
 }
 
-// keysWhere is the condition of a list of keys at now.
-func keysWhere(filter manage.KeyFilter, now time.Time) (where conditions, err error) {
+// keysQuery lists keys as they are at now.
+func keysQuery(filter manage.KeyFilter, now time.Time) (string, []any, error) {
 	if filter.Limit < 1 {
-		return where, errors.New("KeyFilter.Limit is required")
+		return "", nil, errors.New("KeyFilter.Limit is required")
 	}
+	var where conditions
 	where.add(`k.id > ?`, filter.After)
 	where.add(`k.deleted_at IS NULL`)
 	switch len(filter.Keyspaces) {
@@ -102,7 +102,11 @@ func keysWhere(filter manage.KeyFilter, now time.Time) (where conditions, err er
 	default: // + keeps the order of ids, where an index would have every key sorted
 		where.add(`+k.keyspace IN (SELECT value FROM json_each(?))`, jsonOf{filter.Keyspaces})
 	}
-	for _, field := range [][2]string{{`k.owner = ?`, filter.Owner}, {`k.name = ?`, filter.Name}, {`k.external_id = ?`, filter.ExternalID}} {
+	for _, field := range [][2]string{
+		{`k.owner = ?`, filter.Owner},
+		{`k.name = ? AND k.name <> ''`, filter.Name}, // or its index, which is partial, is not used
+		{`k.external_id = ? AND k.external_id <> ''`, filter.ExternalID},
+	} {
 		if field[1] != "" {
 			where.add(field[0], field[1])
 		}
@@ -116,9 +120,9 @@ func keysWhere(filter manage.KeyFilter, now time.Time) (where conditions, err er
 	case manage.StateDisabled, manage.StateRevoked:
 		where.add(`k.state = ?`, filter.State)
 	default:
-		return where, fmt.Errorf("KeyFilter.State %q does not exist", filter.State)
+		return "", nil, fmt.Errorf("KeyFilter.State %q does not exist", filter.State)
 	}
-	return where, nil
+	return selectKeyRecord + where.sql() + ` ORDER BY k.id LIMIT ?`, append(where.args, filter.Limit), nil
 }
 
 // conditions are parts of a WHERE, all of which must hold.

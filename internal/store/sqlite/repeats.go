@@ -38,7 +38,7 @@ func (c *change) Remember(ctx context.Context, d manage.Done) error {
 	return nil
 }
 
-// ForgetRepeats implements store.RepeatForgetter.
+// ForgetRepeats implements manage.Forgetter.
 func (s *Store) ForgetRepeats(ctx context.Context, limit int) (int, error) {
 	var deleted int64
 	err := s.write.do(ctx, func(tx *transaction) (err error) {

@@ -145,7 +145,7 @@ func TestARefusalWritesNothingAndAGrantWrites(t *testing.T) {
 	for range 10 {
 		err := update(t.Context(), s, append(digests, unknown), func(now time.Time, found []*verifier.Record) {
 			for _, rec := range found {
-				if _, err := verifier.Decide(now, rec, verifier.Request{Cost: 6}); !errors.Is(err, verifier.ErrRefused) {
+				if _, err := verifier.Decide(now, rec, nil, verifier.Request{Cost: 6}); !errors.Is(err, verifier.ErrRefused) {
 					t.Errorf("decided %v", err)
 				}
 			}

@@ -134,7 +134,7 @@ func nothingStays(t *testing.T, db *database, end func(error) error) {
 	done := manage.Done{ID: digest("id"), Request: digest("request"), Answer: []byte("{}")}
 	func() {
 		defer func() {
-			if r := recover(); r != nil && r != errStop {
+			if r := recover(); r != nil && r != any(errStop) {
 				panic(r)
 			}
 		}()

@@ -39,7 +39,8 @@ func Run(t *testing.T, fresh func(t *testing.T) Database) {
 	for _, group := range [][]promise{
 		updatePromises, racePromises, changePromises, keyPromises, keyChangePromises, keyListPromises, budgetPromises,
 		keyspacePromises, keyspaceChangePromises, clientPromises, clientChangePromises, signingKeyPromises, statusPromises,
-		voidPromises, auditPromises, repeatPromises, usagePromises, lifePromises, historyPromises, replicaPromises,
+		voidPromises, auditPromises, repeatPromises, repeatedPromises, rotatedPromises, usagePromises, lifePromises, historyPromises,
+		replicaPromises,
 	} {
 		for _, p := range group {
 			t.Run(p.says, func(t *testing.T) {

@@ -1,0 +1,54 @@
+package manage
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/cambio-auth/cambio/internal/audit"
+)
+
+// Audit lists entries of the log: a page of at most 1000, of 100 if no limit is
+// given. A client that manages some keyspaces sees what was done in them.
+func (m *Manager) Audit(ctx context.Context, q audit.Query) ([]audit.Row, error) {
+	if q.Limit <= 0 {
+		q.Limit = 100
+	}
+	q.Limit = min(q.Limit, maxListed)
+	if err := span(q.From, q.To); err != nil {
+		return nil, err
+	}
+	var some bool
+	if q.Keyspaces, some = m.by.within(q.Keyspaces); !some {
+		return []audit.Row{}, nil
+	}
+	return m.store.Audit(ctx, q)
+}
+
+// VerifyAudit looks for what was changed in the log behind our back. See
+// audit.Verify.
+func (m *Manager) VerifyAudit(ctx context.Context, known []audit.Head, progress func(seq, of int64)) (audit.Report, error) {
+	return audit.Verify(ctx, m.store, known, progress)
+}
+
+// Refusals lists refused authentications. Only who manages every keyspace may see
+// them: they are of none.
+func (m *Manager) Refusals(ctx context.Context, from, to time.Time, limit int) ([]audit.Refusal, error) {
+	if limit <= 0 {
+		limit = 100
+	}
+	if err := span(from, to); err != nil {
+		return nil, err
+	}
+	if !m.by.everywhere() {
+		return []audit.Refusal{}, nil
+	}
+	return m.store.Refusals(ctx, from, to, min(limit, maxListed))
+}
+
+func span(from, to time.Time) error {
+	if !from.IsZero() && !to.IsZero() && !from.Before(to) {
+		return &InvalidError{"to", errors.New("must be after from")}
+	}
+	return nil
+}
