@@ -21,6 +21,7 @@ type cli struct {
 	Keyspace   keyspaceCmd   `cmd:"" help:"Manage keyspaces: groups of keys with shared defaults."`
 	Client     clientCmd     `cmd:"" help:"Manage clients: programs that may exchange keys."`
 	Key        keyCmd        `cmd:"" help:"Manage API keys."`
+	Import     importCmd     `cmd:"" help:"Import keys that were made elsewhere."`
 	Void       voidCmd       `cmd:"" help:"Make tokens void that were issued so far."`
 	SigningKey signingKeyCmd `cmd:"" help:"Manage the keys that sign tokens."`
 	Usage      usageCmd      `cmd:"" help:"Tell who used what."`

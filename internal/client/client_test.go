@@ -9,7 +9,7 @@ import (
 
 func TestAuthenticate(t *testing.T) {
 	first, second, other := verifier.NewSecret("first"), verifier.NewSecret("second"), verifier.NewSecret("other")
-	both := []verifier.Digest{first.Digest(), second.Digest()}
+	both := []client.Secret{{Digest: first.Digest()}, {Digest: second.Digest()}}
 	tests := map[string]struct {
 		client *client.Client
 		secret verifier.Secret
@@ -23,7 +23,7 @@ func TestAuthenticate(t *testing.T) {
 		"a client without secrets has none":            {&client.Client{}, first, false},
 		"no secret is wrong":                           {&client.Client{Secrets: both}, verifier.Secret{}, false},
 		"the digest of nothing does not open the door": {&client.Client{}, verifier.Secret{}, false},
-		"a third secret is not live": {&client.Client{Secrets: append([]verifier.Digest{other.Digest(), second.Digest()}, first.Digest())},
+		"a third secret is not live": {&client.Client{Secrets: []client.Secret{{Digest: other.Digest()}, both[1], both[0]}},
 			first, false},
 	}
 	for name, test := range tests {
@@ -40,6 +40,10 @@ func TestAnAllowanceIsWhatTheClientHolds(t *testing.T) {
 	got := c.Allowance()
 	if !got.AllKeyspaces || !got.ImportedKeys || len(got.Audiences) != 1 || got.Permissions != nil {
 		t.Errorf("%+v", got)
+	}
+	c.Audiences = []string{client.AnyAudience, "a"}
+	if got := c.Allowance().Audiences; len(got) != 1 || got[0] != "a" {
+		t.Errorf("to give any is not to use any: %v", got)
 	}
 	c.Keyspaces = []string{"k"}
 	if c.Allowance().AllKeyspaces {

@@ -333,8 +333,7 @@ func (r reply) String() string { return fmt.Sprintf("%d %v %s", r.code, r.header
 // gets to what must be true of all of them.
 func (w *world) do(r *http.Request) reply {
 	w.t.Helper()
-	rec := httptest.NewRecorder()
-	w.server.Public().ServeHTTP(rec, r)
+	rec := w.serve(r)
 	got := reply{code: rec.Code, header: rec.Header(), body: rec.Body.String()}
 	if r.URL.Path == wire.PathToken || got.code >= 400 {
 		w.checkOAuth(&got)

@@ -1,124 +1,421 @@
 package httpapi_test
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/cambio-auth/cambio/internal/client"
 	"github.com/cambio-auth/cambio/internal/manage"
+	"github.com/cambio-auth/cambio/internal/store/sqlite"
 	"github.com/cambio-auth/cambio/internal/wire"
+	"github.com/cambio-auth/cambio/verifier"
 )
 
-// manager makes requests to the management API as a client with these rights.
-func (w *world) manager(id string, rights ...client.Right) func(method, path, body string) reply {
+// caller sends requests to the management API as one client. Headers are pairs; a body
+// is JSON unless they say otherwise.
+type caller func(method, path, body string, headers ...string) reply
+
+// manager makes a client with these rights in the default keyspace.
+func (w *world) manager(id string, rights ...client.Right) caller {
 	w.t.Helper()
-	secret := w.newClient(manage.NewClient{ID: id, Rights: rights})
-	return func(method, path, body string) reply {
+	return w.managerOf(manage.NewClient{ID: id, Rights: rights})
+}
+
+// root makes a client that may do everything everywhere.
+func (w *world) root() caller {
+	w.t.Helper()
+	return w.managerOf(manage.NewClient{ID: "root", Rights: client.Rights(), Keyspaces: []string{client.AnyKeyspace}, Audiences: []string{client.AnyAudience}})
+}
+
+func (w *world) managerOf(n manage.NewClient) caller {
+	w.t.Helper()
+	secret := w.newClient(n)
+	return func(method, path, body string, headers ...string) reply {
+		w.t.Helper()
 		r := httptest.NewRequest(method, path, strings.NewReader(body))
-		r.SetBasicAuth(id, secret)
+		if body != "" {
+			r.Header.Set("Content-Type", wire.MediaJSON)
+		}
+		for i := 0; i < len(headers); i += 2 {
+			r.Header.Set(headers[i], headers[i+1])
+		}
+		r.SetBasicAuth(n.ID, secret)
 		return w.managed(r)
 	}
 }
 
 func (w *world) managed(r *http.Request) reply {
 	w.t.Helper()
-	rec := httptest.NewRecorder()
-	w.server.Public().ServeHTTP(rec, r)
+	rec := w.serve(r)
 	got := reply{code: rec.Code, header: rec.Header(), body: rec.Body.String()}
 	if got.header.Get("Cache-Control") != "no-store" {
 		w.t.Errorf("may be stored: %v", got)
 	}
-	var problem wire.Problem
-	if got.code >= 400 && (got.header.Get("Content-Type") != "application/problem+json" || json.Unmarshal(rec.Body.Bytes(), &problem) != nil || problem.Status != got.code) {
-		w.t.Errorf("no problem: %v", got)
+	if (got.header.Get("WWW-Authenticate") != "") != (got.code == http.StatusUnauthorized) {
+		w.t.Errorf("WWW-Authenticate belongs on 401 and only there: %v", got)
 	}
+	if got.code >= 400 {
+		if got.header.Get("Content-Type") != wire.MediaProblem || problemIn(w.t, got).Status != got.code {
+			w.t.Errorf("no problem: %v", got)
+		}
+		return got
+	}
+	var made struct {
+		Key    string `json:"key"`
+		Secret string `json:"client_secret"`
+	}
+	_ = json.Unmarshal(rec.Body.Bytes(), &made) // what is no object holds no secret
+	keepSecret(made.Key)
+	keepSecret(made.Secret)
 	return got
 }
 
-func signingKeysIn(t *testing.T, got reply) []wire.SigningKey {
+func problemIn(t *testing.T, got reply) wire.Problem { t.Helper(); return read[wire.Problem](t, got) }
+
+// read decodes an answer.
+func read[T any](t *testing.T, got reply) T {
 	t.Helper()
-	var all struct {
-		Keys []wire.SigningKey `json:"signing_keys"`
+	var v T
+	if err := json.Unmarshal([]byte(got.body), &v); err != nil {
+		t.Fatalf("%v: %v", err, got)
 	}
-	if err := json.Unmarshal([]byte(got.body), &all); err != nil || got.code != http.StatusOK {
-		t.Fatalf("%v, %v", got, err)
-	}
-	return all.Keys
+	return v
 }
 
-func statesIn(t *testing.T, got reply) string {
+// must decodes an answer of a status.
+func must[T any](t *testing.T, got reply, code int) T {
 	t.Helper()
-	var states []string
-	for _, k := range signingKeysIn(t, got) {
-		states = append(states, k.State)
-	}
-	return strings.Join(states, " ")
+	wantCode(t, got, code)
+	return read[T](t, got)
 }
 
-func TestSigningKeysAreManagedByRight(t *testing.T) {
-	w := newWorld(t)
-	read, write := w.manager("reader", client.SigningKeysRead), w.manager("writer", client.SigningKeysWrite)
-	got := read(http.MethodGet, wire.PathSigningKeys, "")
-	if states := statesIn(t, got); states != "active pending" {
-		t.Fatal(states)
-	}
-	if strings.Contains(got.body, "sealed") || strings.Contains(got.body, "private") {
-		t.Error(got.body)
-	}
-	_, key := w.newKey(manage.NewKey{})
-	before := w.exchange(form(key)).ok.AccessToken
-
-	got = write(http.MethodPost, wire.PathSigningKeys+"/rotate", `{"emergency":true}`)
-	if states := statesIn(t, got); states != "removed active pending" {
-		t.Fatal(states)
-	}
-	keys := signingKeysIn(t, got)
-	if body := w.get(wire.PathJWKS).body; strings.Contains(body, keys[0].KID) || !strings.Contains(body, keys[1].KID) {
-		t.Error("the key set does not follow at once")
-	}
-	after := w.exchange(form(key)).ok.AccessToken
-	if strings.Split(before, ".")[0] == strings.Split(after, ".")[0] {
-		t.Error("the old key signs still")
-	}
-	if states := statesIn(t, write(http.MethodPost, wire.PathSigningKeys+"/"+keys[1].KID+"/revoke", "")); states != "removed removed active pending" {
-		t.Error(states)
-	}
-	if states := statesIn(t, write(http.MethodPost, wire.PathSigningKeys+"/rotate", `{"emergency":true,"fresh":true}`)); states != "removed removed removed removed active pending" {
-		t.Error(states)
-	}
-	if states := statesIn(t, write(http.MethodPost, wire.PathSigningKeys+"/rotate", "")); !strings.HasSuffix(states, "active pending") {
-		t.Error(states)
+func wantCode(t *testing.T, got reply, code int) {
+	t.Helper()
+	if got.code != code {
+		t.Fatalf("got %v, want %d", got, code)
 	}
 }
 
-func TestTheManagementAPIRefuses(t *testing.T) {
-	w := newWorld(t)
-	reader, writer, other := w.manager("reader", client.SigningKeysRead), w.manager("writer", client.SigningKeysWrite), w.manager("other", client.KeysRead)
-	rotate := wire.PathSigningKeys + "/rotate"
-	for name, test := range map[string]struct {
-		got  reply
-		want int
-	}{
-		"a stranger":                 {w.managed(httptest.NewRequest(http.MethodGet, wire.PathSigningKeys, nil)), 401},
-		"a client without the right": {other(http.MethodGet, wire.PathSigningKeys, ""), 403},
-		"a reader who writes":        {reader(http.MethodPost, rotate, ""), 403},
-		"a writer who reads":         {writer(http.MethodGet, wire.PathSigningKeys, ""), 403},
-		"a kid of nobody":            {writer(http.MethodPost, wire.PathSigningKeys+"/nobody/revoke", ""), 404},
-		"what is no JSON":            {writer(http.MethodPost, rotate, "emergency"), 400},
-		"a member that is not known": {writer(http.MethodPost, rotate, `{"emergancy":true}`), 400},
-		"two objects":                {writer(http.MethodPost, rotate, "{}{}"), 400},
-		"fresh without an emergency": {writer(http.MethodPost, rotate, `{"fresh":true}`), 400},
-		"a body that is too large":   {writer(http.MethodPost, rotate, `{"emergency":`+strings.Repeat(" ", 17<<10)+`true}`), 400},
-		"a stranger's emergency":     {w.managed(httptest.NewRequest(http.MethodPost, rotate, strings.NewReader(`{"emergency":true}`))), 401},
-	} {
-		if test.got.code != test.want || (test.got.header.Get("WWW-Authenticate") != "") != (test.want == 401) {
-			t.Errorf("%s: %v, want %d", name, test.got, test.want)
+// wantFields checks a refusal and the fields that it names.
+func wantFields(t *testing.T, got reply, code int, fields ...string) {
+	t.Helper()
+	var named []string
+	for _, e := range problemIn(t, got).Errors {
+		named = append(named, e.Field)
+	}
+	slices.Sort(named)
+	slices.Sort(fields)
+	if got.code != code || !slices.Equal(named, fields) {
+		t.Errorf("got %v, want %d about %v", got, code, fields)
+	}
+}
+
+// things are there to be managed: one of each kind, in one keyspace.
+type things struct{ key, keyspace, client, secret, kid string }
+
+func (w *world) things(keyspace string) things {
+	w.t.Helper()
+	w.newKeyspace(keyspace)
+	id, _ := w.newKey(manage.NewKey{Keyspace: keyspace, Owner: "owner of " + keyspace})
+	made, err := w.manage.CreateClient(w.t.Context(), manage.NewClient{ID: keyspace + "-client", Keyspaces: []string{keyspace}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	keepSecret(made.Secret.Reveal())
+	keys, _, err := w.store.SigningKeys(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return things{string(id), keyspace, made.ID, client.Secret{Digest: made.Secret.Digest()}.ID(), keys[0].KID}
+}
+
+// in fills a described path in.
+func (th things) in(path string) string {
+	id := th.key
+	if strings.HasPrefix(path, wire.PathClients) {
+		id = th.client
+	}
+	return strings.NewReplacer("{id}", id, "{name}", th.keyspace, "{secret_id}", th.secret, "{kid}", th.kid).Replace(path)
+}
+
+// described operations of the management API, with a body that their description
+// gives as an example.
+type describedOperation struct{ id, method, path, body string }
+
+func managementOperations() []describedOperation {
+	doc, _ := described()
+	var all []describedOperation
+	for path, item := range doc.Paths.Map() {
+		for method, op := range item.Operations() {
+			if !strings.HasPrefix(path, wire.PathManagement) || op.Security != nil {
+				continue
+			}
+			d := describedOperation{id: op.OperationID, method: method, path: path}
+			if op.RequestBody != nil {
+				example, _ := json.Marshal(op.RequestBody.Value.Content[wire.MediaJSON].Example)
+				d.body = strings.ReplaceAll(string(example), "null", "{}")
+			}
+			all = append(all, d)
 		}
 	}
-	if states := statesIn(t, reader(http.MethodGet, wire.PathSigningKeys, "")); states != "active pending" {
-		t.Errorf("something was done: %s", states)
+	slices.SortFunc(all, func(a, b describedOperation) int { return strings.Compare(a.id, b.id) })
+	return all
+}
+
+// rightsFor are the rights of which one lets a client do it.
+var rightsFor = map[string][]client.Right{
+	"listKeys": {client.KeysRead}, "showKey": {client.KeysRead},
+	"createKey": {client.KeysWrite}, "patchKey": {client.KeysWrite}, "deleteKey": {client.KeysWrite},
+	"disableKey": {client.KeysWrite}, "enableKey": {client.KeysWrite}, "revokeKey": {client.KeysWrite},
+	"voidKey": {client.KeysWrite}, "rotateKey": {client.KeysWrite}, "changeBudget": {client.KeysWrite},
+	"verifyKey":     {client.KeysVerify},
+	"listKeyspaces": {client.KeysRead, client.KeyspacesWrite}, "showKeyspace": {client.KeysRead, client.KeyspacesWrite},
+	"createKeyspace": {client.KeyspacesWrite}, "patchKeyspace": {client.KeyspacesWrite}, "deleteKeyspace": {client.KeyspacesWrite},
+	"voidKeyspace": {client.KeyspacesWrite}, "voidMany": {client.KeysWrite}, // of an owner
+	"listClients": {client.ClientsRead}, "showClient": {client.ClientsRead},
+	"createClient": {client.ClientsWrite}, "patchClient": {client.ClientsWrite}, "deleteClient": {client.ClientsWrite},
+	"disableClient": {client.ClientsWrite}, "enableClient": {client.ClientsWrite}, "addSecret": {client.ClientsWrite}, "revokeSecret": {client.ClientsWrite},
+	"listSigningKeys": {client.SigningKeysRead}, "rotateSigningKeys": {client.SigningKeysWrite}, "revokeSigningKey": {client.SigningKeysWrite},
+	"showUsage": {client.UsageRead}, "showAudit": {client.AuditRead}, "showRefusals": {client.AuditRead},
+	"reportLeaks": {client.LeaksReport},
+}
+
+func TestEveryOperationNeedsItsRight(t *testing.T) {
+	for _, op := range managementOperations() {
+		t.Run(op.id, func(t *testing.T) {
+			w := newWorld(t)
+			th := w.things("shop")
+			rights, known := rightsFor[op.id]
+			if !known {
+				t.Fatal("which right does it need?")
+			}
+			others := slices.DeleteFunc(client.Rights(), func(r client.Right) bool { return slices.Contains(rights, r) })
+			without := w.managerOf(manage.NewClient{ID: "without", Rights: others, Keyspaces: []string{client.AnyKeyspace}})
+			wantCode(t, without(op.method, th.in(op.path), op.body), http.StatusForbidden)
+
+			stranger := httptest.NewRequest(op.method, th.in(op.path), strings.NewReader(op.body))
+			wantCode(t, w.managed(stranger), http.StatusUnauthorized)
+			wrong := httptest.NewRequest(op.method, th.in(op.path), strings.NewReader(op.body))
+			wrong.SetBasicAuth("without", "a wrong secret")
+			wantCode(t, w.managed(wrong), http.StatusUnauthorized)
+
+			for i, right := range rights {
+				with := w.managerOf(manage.NewClient{ID: fmt.Sprint("with-", i), Rights: []client.Right{right}, Keyspaces: []string{client.AnyKeyspace}})
+				if got := with(op.method, th.in(op.path), op.body); got.code == http.StatusUnauthorized || got.code >= 500 ||
+					got.code == http.StatusForbidden && !strings.Contains(got.body, "itself holds") {
+					t.Errorf("with %s: %v", right, got)
+				}
+			}
+		})
+	}
+}
+
+func TestVoidingEverythingNeedsAnotherRightThanVoidingAnOwner(t *testing.T) {
+	w := newWorld(t)
+	keys := w.managerOf(manage.NewClient{ID: "keys", Rights: []client.Right{client.KeysWrite}, Keyspaces: []string{"*"}})
+	keyspaces := w.managerOf(manage.NewClient{ID: "keyspaces", Rights: []client.Right{client.KeyspacesWrite}, Keyspaces: []string{"*"}})
+	bound := w.manager("bound", client.KeyspacesWrite)
+	wantCode(t, keys(http.MethodPost, wire.PathVoid, `{"all":true}`), http.StatusForbidden)
+	wantCode(t, keyspaces(http.MethodPost, wire.PathVoid, `{"owner":"ann"}`), http.StatusForbidden)
+	wantCode(t, bound(http.MethodPost, wire.PathVoid, `{"all":true}`), http.StatusForbidden)
+	wantCode(t, keyspaces(http.MethodPost, wire.PathVoid, `{"all":true}`), http.StatusOK)
+	wantCode(t, keys(http.MethodPost, wire.PathVoid, `{"owner":"ann"}`), http.StatusOK)
+}
+
+func TestRightsAreNeverTakenFromMemory(t *testing.T) {
+	w := newWorld(t)
+	reader := w.manager("reader", client.KeysRead)
+	wantCode(t, reader(http.MethodGet, wire.PathKeys, ""), http.StatusOK)
+	if _, err := w.manage.PatchClient(t.Context(), "reader", manage.ClientPatch{Rights: &[]client.Right{client.UsageRead}}); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, reader(http.MethodGet, wire.PathKeys, ""), http.StatusForbidden)
+	if _, err := w.manage.DisableClient(t.Context(), "reader"); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, reader(http.MethodGet, wire.PathKeys, ""), http.StatusUnauthorized)
+}
+
+func TestWhatCannotBeReadIsRefusedAndSaysWhere(t *testing.T) {
+	w := newWorld(t)
+	root := w.root()
+	id, _ := w.newKey(manage.NewKey{})
+	one := wire.PathKeys + "/" + string(id)
+	tests := map[string]struct {
+		got    reply
+		code   int
+		fields []string
+	}{
+		"what is no JSON":                      {root("POST", wire.PathKeys, `{"name"`), 400, nil},
+		"no object":                            {root("POST", wire.PathKeys, `["name"]`), 400, nil},
+		"two objects":                          {root("POST", wire.PathKeys, `{}{}`), 400, nil},
+		"no UTF-8":                             {root("POST", wire.PathKeys, "{\"name\":\"\xff\"}"), 400, nil},
+		"half a surrogate pair":                {root("POST", wire.PathKeys, `{"name":"\ud800"}`), 400, nil},
+		"what is nested too deep":              {root("POST", wire.PathKeys, `{"metadata":`+strings.Repeat(`{"a":`, 30)+`1`+strings.Repeat(`}`, 30)+`}`), 400, nil},
+		"members that are not known":           {root("POST", wire.PathKeys, `{"nam":"x","Name":"y"}`), 400, []string{"nam", "Name"}},
+		"a member that is there twice":         {root("POST", wire.PathKeys, `{"name":"x","\u006eame":"y"}`), 400, []string{"name"}},
+		"a member within that is there twice":  {root("POST", wire.PathKeys, `{"permissions":{"a":["b"],"a":["c"]}}`), 400, []string{"a"}},
+		"members of wrong types":               {root("POST", wire.PathKeys, `{"name":1,"audiences":"x","permissions":["a"],"expires_in":"1h","remaining":1.5}`), 400, []string{"name", "audiences", "permissions", "expires_in", "remaining"}},
+		"null where something must be":         {root("POST", wire.PathKeys, `{"name":null,"audiences":[null],"permissions":{"a":null}}`), 400, []string{"name", "audiences", "permissions"}},
+		"values that cannot be":                {root("POST", wire.PathKeys, `{"owner":"key_1","refill":"1000/fortnight","rate":"x","expires_in":9223372036854775807,"remaining":-1}`), 422, []string{"owner", "refill", "rate", "expires_in", "remaining"}},
+		"a patch with values that cannot be":   {root("PATCH", one, `{"name":"\n","expires_at":"tomorrow","refill":"0/day"}`), 422, []string{"name", "expires_at", "refill"}},
+		"a reason that does not print":         {root("POST", one+"/disable", `{"reason":"a\u0000"}`), 422, []string{"reason"}},
+		"an overlap below nothing":             {root("POST", one+"/rotate", `{"overlap":-1}`), 422, []string{"overlap"}},
+		"nothing to void":                      {root("POST", wire.PathVoid, `{}`), 422, []string{"owner"}},
+		"too much to void":                     {root("POST", wire.PathVoid, `{"all":true,"owner":"ann"}`), 422, []string{"owner"}},
+		"a budget change that changes nothing": {root("POST", one+"/budget", `{"reason":"why"}`), 422, []string{"remaining"}},
+		"a budget that is set and added to":    {root("POST", one+"/budget", `{"remaining":5,"add":1}`), 422, []string{"remaining"}},
+		"an addition to no limit":              {root("POST", one+"/budget", `{"add":1}`), 422, []string{"add"}},
+		"fresh without an emergency":           {root("POST", wire.PathSigningKeys+"/rotate", `{"fresh":true}`), 422, []string{"fresh"}},
+		"a body where none belongs":            {root("DELETE", one, `{}`), 400, nil},
+		"a body over 16 KiB":                   {root("POST", wire.PathKeys, `{"name":`+strings.Repeat(" ", 16<<10)+`"x"}`), 413, nil},
+		"a body of another type":               {root("POST", wire.PathKeys, `name=x`, "Content-Type", wire.MediaForm), 415, nil},
+		"a body of no type":                    {root("POST", wire.PathKeys, `{}`, "Content-Type", ""), 415, nil},
+		"a body in another charset":            {root("POST", wire.PathKeys, `{}`, "Content-Type", "application/json; charset=latin1"), 415, nil},
+		"a compressed body":                    {root("POST", wire.PathKeys, `{}`, "Content-Encoding", "gzip"), 415, nil},
+		"a merge patch that makes something":   {root("POST", wire.PathKeys, `{}`, "Content-Type", wire.MediaPatch), 415, nil},
+		"parameters that are not known":        {root("GET", wire.PathKeys+"?ownr=x&limit=5&page=2", ""), 400, []string{"ownr", "page"}},
+		"parameters of an operation with none": {root("POST", wire.PathKeys+"?dry_run=1", `{}`), 400, []string{"dry_run"}},
+		"a parameter that is there twice":      {root("GET", wire.PathKeys+"?owner=a&owner=b", ""), 400, []string{"owner"}},
+		"parameters that cannot be":            {root("GET", wire.PathKeys+"?limit=1001&state=gone&after=x&owner=%00", ""), 400, []string{"limit", "state", "after", "owner"}},
+		"an empty parameter":                   {root("GET", wire.PathKeys+"?owner=", ""), 400, []string{"owner"}},
+		"a query that is no form":              {root("GET", wire.PathKeys+"?owner=%zz", ""), 400, nil},
+		"a secret in the query":                {root("GET", wire.PathKeys+"?client_secret=x", ""), 400, nil},
+		"an Accept that nothing fits":          {root("GET", wire.PathKeys, "", "Accept", "text/html, application/json;q=0"), 406, nil},
+		"an If-Match that is none":             {root("DELETE", one, "", "If-Match", "1"), 400, nil},
+		"an If-Match with a tail":              {root("DELETE", one, "", "If-Match", `"1", x`), 400, nil},
+		"an Idempotency-Key that is too long":  {root("DELETE", one, "", wire.HeaderIdempotencyKey, strings.Repeat("x", 256)), 400, nil},
+		"an Idempotency-Key with a tail":       {root("DELETE", one, "", wire.HeaderIdempotencyKey, `"a";b`), 400, nil},
+		"an empty Idempotency-Key":             {root("DELETE", one, "", wire.HeaderIdempotencyKey, `""`), 400, nil},
+		"an Idempotency-Key for signing keys":  {root("POST", wire.PathSigningKeys+"/rotate", "", wire.HeaderIdempotencyKey, "a"), 400, nil},
+		"a key in place of its id":             {root("GET", wire.PathKeys+"/ck_0123456789", ""), 404, nil},
+		"an id that cannot be one":             {root("GET", wire.PathKeys+"/key_%0a", ""), 404, nil},
+		"no id":                                {root("GET", wire.PathKeys+"/", ""), 404, nil},
+		"a longer path":                        {root("GET", one+"/x", ""), 404, nil},
+		"an action that is not known":          {root("POST", one+"/frobnicate", ""), 404, nil},
+		"a path that is not known":             {root("GET", "/v1/nothing", ""), 404, nil},
+		"a kid of nobody":                      {root("POST", wire.PathSigningKeys+"/nobody/revoke", ""), 404, nil},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) { wantFields(t, test.got, test.code, test.fields...) })
+	}
+	view, err := w.manage.Key(t.Context(), id)
+	if err != nil || view.Version != 1 {
+		t.Errorf("something was done: %+v, %v", view, err)
+	}
+	if keys := must[wire.KeyPage](t, root("GET", wire.PathKeys, ""), 200); len(keys.Keys) != 1 {
+		t.Errorf("%d keys", len(keys.Keys))
+	}
+}
+
+func TestOtherMethodsAreToldWhichThereAre(t *testing.T) {
+	w := newWorld(t)
+	root := w.root()
+	for path, allow := range map[string]string{
+		wire.PathKeys:             "GET, POST",
+		wire.PathKeys + "/key_1":  "GET, PATCH, DELETE",
+		wire.PathClients + "/a":   "GET, PATCH, DELETE",
+		wire.PathVoid:             "POST",
+		wire.PathAudit:            "GET",
+		wire.PathKeyspaces + "/a": "GET, PATCH, DELETE",
+	} {
+		got := root(http.MethodPut, path, "")
+		if got.code != http.StatusMethodNotAllowed || got.header.Get("Allow") != allow {
+			t.Errorf("%s: %v, want Allow: %s", path, got, allow)
+		}
+	}
+}
+
+func TestAnswersAreNegotiated(t *testing.T) {
+	w := newWorld(t)
+	root := w.root()
+	for accept, want := range map[string]string{
+		"":                                "application/json",
+		"*/*":                             "application/json",
+		"application/*;q=0.1":             "application/json",
+		"text/csv":                        "text/csv; charset=utf-8; header=present",
+		"text/html, text/csv;q=0.5":       "text/csv; charset=utf-8; header=present",
+		"text/*":                          "text/csv; charset=utf-8; header=present",
+		"text/csv, application/json":      "application/json",
+		"application/json;q=0, text/csv":  "text/csv; charset=utf-8; header=present",
+		"application/json; charset=utf-8": "application/json",
+	} {
+		if got := root(http.MethodGet, wire.PathUsage, "", "Accept", accept); got.code != 200 || got.header.Get("Content-Type") != want {
+			t.Errorf("%q: %v, want %s", accept, got, want)
+		}
+	}
+}
+
+func TestASlowBodyOfTheManagementAPIIsRefused(t *testing.T) {
+	w := newWorld(t)
+	secret := w.newClient(manage.NewClient{ID: "writer", Rights: []client.Right{client.KeysWrite}})
+	r := httptest.NewRequest(http.MethodPost, wire.PathKeys, slowReader{})
+	r.SetBasicAuth("writer", secret)
+	wantCode(t, w.managed(r), http.StatusRequestTimeout)
+}
+
+func TestManagementThatCannotBeToldIsNoRefusal(t *testing.T) {
+	t.Run("the store is away", func(t *testing.T) {
+		w := newWorld(t)
+		root := w.root()
+		_ = w.store.Close()
+		got := root(http.MethodGet, wire.PathKeys, "")
+		if p := problemIn(t, got); got.code != 503 || got.header.Get("Retry-After") != "1" || p.Reason != wire.ReasonUnavailable {
+			t.Errorf("%v", got)
+		}
+	})
+	t.Run("nothing is managed here", func(t *testing.T) {
+		w := newWorld(t, options{config: func(s *setup) { s.Manage = nil }})
+		wantCode(t, w.root()(http.MethodGet, wire.PathKeys, ""), http.StatusNotFound)
+	})
+	for name, test := range map[string]struct {
+		err           error
+		reason, retry string
+		level         string
+	}{
+		"the store breaks while it is changed":      {fmt.Errorf("no route to key_1: %w", os.ErrDeadlineExceeded), wire.ReasonUnavailable, "1", "ERROR"},
+		"it is not known whether it was changed":    {fmt.Errorf("%w: reset", verifier.ErrOutcomeUnknown), wire.ReasonOutcomeUnknown, "", "ERROR"},
+		"the client is changed at the same time":    {verifier.ErrClientChanged, wire.ReasonUnavailable, "1", "ERROR"},
+		"the same change is made at the same time ": {manage.ErrExists, "", "", "INFO"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.broken(test.err)
+			got := w.root()(http.MethodPost, wire.PathKeys+"/key_1/disable", "")
+			p, line := problemIn(t, got), w.lastLine()
+			if p.Reason != test.reason || got.header.Get("Retry-After") != test.retry || line["level"] != test.level {
+				t.Errorf("%v, %v", got, line)
+			}
+			if line["err"] != nil && strings.Contains(line["err"].(string), "key_1") {
+				t.Errorf("what stood in the path is in the log: %v", line)
+			}
+		})
+	}
+}
+
+// failingChanges is a store that is read as ever, and fails every change.
+type failingChanges struct {
+	*sqlite.Store
+	err error
+}
+
+func (s failingChanges) Change(context.Context, func(context.Context, manage.Tx) error) error {
+	return s.err
+}
+
+// broken lets every change fail.
+func (w *world) broken(err error) {
+	w.t.Helper()
+	cfg := w.config(w.store)
+	cfg.Manage = manage.New(failingChanges{w.store, err})
+	if w.server, err = newServer(cfg); err != nil {
+		w.t.Fatal(err)
 	}
 }

@@ -43,6 +43,9 @@ func (m *Manager) Refusals(ctx context.Context, from, to time.Time, limit int) (
 	if !m.by.everywhere() {
 		return []audit.Refusal{}, nil
 	}
+	if to.IsZero() {
+		to = lastExpiry
+	}
 	return m.store.Refusals(ctx, from, to, min(limit, maxListed))
 }
 

@@ -8,11 +8,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/cambio-auth/cambio/internal/audit"
 	"github.com/cambio-auth/cambio/internal/manage"
 	"github.com/cambio-auth/cambio/internal/store/sqlite"
 )
 
-func TestWhatARepeatWasAnsweredFromIsForgottenWhenItsTimeIsOver(t *testing.T) {
+func TestWhatHasServedItsTimeIsForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "cambio.db"), sqlite.Options{})
 		if err != nil {
@@ -22,6 +23,12 @@ func TestWhatARepeatWasAnsweredFromIsForgottenWhenItsTimeIsOver(t *testing.T) {
 		if _, err := manage.New(s).As(manage.By{Repeat: repeat(1, 1)}).CreateKeyspace(t.Context(), manage.NewKeyspace{Name: "live"}); err != nil {
 			t.Fatal(err)
 		}
+		hour := time.Now().Add(-manage.RefusalRetention).Truncate(time.Hour)
+		for _, hour := range []time.Time{hour, hour.Add(72 * time.Hour)} {
+			if err := s.AddRefusals(t.Context(), []audit.Refusal{{Hour: hour, Attempts: 1, LastAt: hour}}); err != nil {
+				t.Fatal(err)
+			}
+		}
 		ctx, stop := context.WithTimeout(t.Context(), manage.RepeatWindow+2*time.Minute)
 		defer stop()
 		go manage.Upkeep(ctx, s, slog.New(slog.DiscardHandler))
@@ -29,6 +36,9 @@ func TestWhatARepeatWasAnsweredFromIsForgottenWhenItsTimeIsOver(t *testing.T) {
 		synctest.Wait()
 		if n, err := s.ForgetRepeats(t.Context(), 10); err != nil || n != 0 {
 			t.Errorf("%d were left, %v", n, err)
+		}
+		if left, err := manage.New(s).Refusals(t.Context(), time.Time{}, time.Time{}, 0); err != nil || len(left) != 1 || !left[0].Hour.After(hour) {
+			t.Errorf("%+v, %v", left, err)
 		}
 	})
 }

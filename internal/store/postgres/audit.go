@@ -192,3 +192,18 @@ func (s *Store) Refusals(ctx context.Context, from, to time.Time, limit int) ([]
 	}
 	return all, nil
 }
+
+// ForgetRefusals implements manage.Forgetter.
+func (s *Store) ForgetRefusals(ctx context.Context, before time.Time, limit int) (int, error) {
+	var deleted []int64
+	err := s.transact(ctx, func(tx *transaction) (_ []statement, err error) {
+		deleted, err = tx.write(ctx, statement{`DELETE FROM audit_refusals WHERE (hour, client, remote) IN
+			(SELECT hour, client, remote FROM audit_refusals WHERE hour < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)`,
+			[]any{hourOf(before), limit}})
+		return nil, err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("forgetting refusals: %w", err)
+	}
+	return int(deleted[0]), nil
+}

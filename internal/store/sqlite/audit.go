@@ -154,3 +154,17 @@ func (s *Store) Refusals(ctx context.Context, from, to time.Time, limit int) ([]
 	}
 	return found, nil
 }
+
+// ForgetRefusals implements manage.Forgetter.
+func (s *Store) ForgetRefusals(ctx context.Context, before time.Time, limit int) (int, error) {
+	var deleted int64
+	err := s.write.do(ctx, func(tx *transaction) (err error) {
+		deleted, err = tx.exec(ctx, `DELETE FROM audit_refusals WHERE (hour, client, remote) IN
+			(SELECT hour, client, remote FROM audit_refusals WHERE hour < ? LIMIT ?)`, hourOf(before), limit)
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("forgetting refusals: %w", err)
+	}
+	return int(deleted), nil
+}

@@ -131,6 +131,15 @@ var auditPromises = []promise{
 		sameRefusals(t, db, hour, hour.Add(time.Hour), 9, all[1:]...)
 		sameRefusals(t, db, hour.Add(1), hour.Add(time.Hour+1), 9, all[0])
 		sameRefusals(t, db, hour.Add(2*time.Hour), hour.Add(3*time.Hour), 9)
+
+		for _, want := range []int{2, 1, 0} {
+			n, err := db.ForgetRefusals(t.Context(), hour.Add(time.Hour), 2)
+			must(t, err)
+			if n != want {
+				t.Errorf("%d forgotten, want %d", n, want)
+			}
+		}
+		sameRefusals(t, db, hour, hour.Add(2*time.Hour), 9, all[0])
 	}},
 	{"refusals that are added at once are all counted", func(t *testing.T, db *database) {
 		stores := [2]store.Store{db.Store, db.again()}

@@ -95,6 +95,7 @@ func endedCalls(ctx context.Context, s store.Store, key verifier.Key) map[string
 	_, errs["AuditHead"] = s.AuditHead(ctx)
 	errs["AddRefusals"] = s.AddRefusals(ctx, []audit.Refusal{{Attempts: 1}})
 	_, errs["Refusals"] = s.Refusals(ctx, time.Time{}, noon, 1)
+	_, errs["ForgetRefusals"] = s.ForgetRefusals(ctx, noon, 1)
 	_, errs["ForgetRepeats"] = s.ForgetRepeats(ctx, 1)
 	_, _, errs["Keys"] = s.Keys(ctx, manage.KeyFilter{Limit: 1})
 	errs["ChangeKey"] = ChangeKey(ctx, s, key.ID, func(_ time.Time, k *verifier.Key) error {
