@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/user"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -34,20 +35,34 @@ const description = `Cambio exchanges long-lived API keys for short-lived signed
 
 // process is what a command sees of the process it runs in.
 type process struct {
+	stdin          io.Reader
 	stdout, stderr io.Writer
 	getenv         func(string) string
 	name           string // as the user called it
 	terminal       bool   // stdout is read by a person
+	user, host     string // who called it, and where; for the audit log
 }
 
 func thisProcess() process {
+	host, _ := os.Hostname() // a machine without a name has none in the log either
 	return process{
+		stdin:    os.Stdin,
 		stdout:   os.Stdout,
 		stderr:   os.Stderr,
 		getenv:   os.Getenv,
 		name:     os.Args[0],
 		terminal: term.IsTerminal(int(os.Stdout.Fd())),
+		user:     userName(),
+		host:     host,
 	}
+}
+
+// userName falls back to the number of a user without a name, as in containers.
+func userName() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return fmt.Sprintf("uid %d", os.Getuid())
 }
 
 // run returns the exit code: 0, or 1 for a failure, or 2 for what the user can
