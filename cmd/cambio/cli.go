@@ -26,6 +26,7 @@ type cli struct {
 	Void       voidCmd       `cmd:"" help:"Make tokens void that were issued so far."`
 	SigningKey signingKeyCmd `cmd:"" help:"Manage the keys that sign tokens."`
 	Usage      usageCmd      `cmd:"" help:"Tell who used what."`
+	Audit      auditCmd      `cmd:"" help:"Tell who changed what, and whether the log of it is whole."`
 	Health     healthCmd     `cmd:"" help:"Ask a running server whether it is ready."`
 	MasterKey  masterKeyCmd  `cmd:"" help:"Make a master key, which seals the signing keys in the store."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
