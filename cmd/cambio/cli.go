@@ -24,6 +24,7 @@ type cli struct {
 	Key        keyCmd        `cmd:"" help:"Manage API keys."`
 	Import     importCmd     `cmd:"" help:"Import keys that were made elsewhere."`
 	Void       voidCmd       `cmd:"" help:"Make tokens void that were issued so far."`
+	Leak       leakCmd       `cmd:"" help:"Revoke keys that were found where they should not be."`
 	SigningKey signingKeyCmd `cmd:"" help:"Manage the keys that sign tokens."`
 	Usage      usageCmd      `cmd:"" help:"Tell who used what."`
 	Audit      auditCmd      `cmd:"" help:"Tell who changed what, and whether the log of it is whole."`
