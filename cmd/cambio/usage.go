@@ -7,13 +7,14 @@ import (
 
 	"github.com/cambio-auth/cambio/internal/manage"
 	"github.com/cambio-auth/cambio/internal/usage"
+	"github.com/cambio-auth/cambio/internal/wire"
 	"github.com/cambio-auth/cambio/verifier"
 )
 
 type usageCmd struct {
 	Key        string    `placeholder:"KEY-ID" help:"Of one key."`
 	Owner      string    `placeholder:"ID" help:"Of the keys of one owner."`
-	Keyspace   string    `placeholder:"NAME" help:"Of the keys of one keyspace."`
+	Keyspace   []string  `placeholder:"NAME" help:"Of the keys of one keyspace. Repeat for more."`
 	Client     string    `placeholder:"CLIENT-ID" help:"By one client."`
 	Audience   string    `placeholder:"URL" help:"For one audience."`
 	From       time.Time `placeholder:"TIME" help:"Hours from this time on, such as 2026-11-01T00:00:00Z."`
@@ -36,7 +37,7 @@ Examples:
 func (c *usageCmd) Run(ctx context.Context, p process) error {
 	return c.use(ctx, func(m *manage.Manager) error {
 		points, err := m.Usage(ctx, usage.Query{
-			Key: verifier.KeyID(c.Key), Owner: c.Owner, Keyspace: c.Keyspace, Client: c.Client, Audience: c.Audience,
+			Key: verifier.KeyID(c.Key), Owner: c.Owner, Keyspaces: c.Keyspace, Client: c.Client, Audience: c.Audience,
 			From: c.From, To: c.To, By: usage.Step(c.By),
 		})
 		if err != nil {
@@ -68,7 +69,7 @@ type usageJSON struct {
 func viewUsage(points []usage.Point) []usageJSON {
 	views := make([]usageJSON, len(points))
 	for i, p := range points {
-		views[i] = usageJSON{instant(p.Start), p.Client, p.Audience, p.Outcome, p.Requests, p.Cost}
+		views[i] = usageJSON{wire.Pointer(p.Start), p.Client, p.Audience, p.Outcome, p.Requests, p.Cost}
 	}
 	return views
 }
