@@ -31,6 +31,7 @@ type operation struct {
 	query        []string // the parameters that it knows; all but keyspace stand once
 	media        []string // what it can answer with; none: JSON
 	body         int      // bytes that it reads, at most; zero: it takes no body
+	empty        bool     // the body may be missing
 	patches      bool     // the body may be a merge patch
 	once         bool     // it may be repeated under an Idempotency-Key
 
@@ -126,6 +127,8 @@ func (s *Server) admitManager(r *request) (release func(), err error) {
 	return release, nil
 }
 
+var errNoBody = &requestError{http.StatusBadRequest, "", "there must be a JSON object in the body"}
+
 func (r *request) readBody() ([]byte, error) {
 	req := r.echo.Request()
 	most := int64(r.op.body)
@@ -141,6 +144,9 @@ func (r *request) readBody() ([]byte, error) {
 		return nil, errSlowBody
 	case err != nil:
 		return nil, errBody
+	}
+	if len(body) == 0 && most > 0 && !r.op.empty {
+		return nil, errNoBody
 	}
 	return body, nil
 }

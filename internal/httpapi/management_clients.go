@@ -19,9 +19,9 @@ func clientOperations() []operation {
 		{method: http.MethodGet, path: one, rights: read, do: showClient},
 		{method: http.MethodPatch, path: one, rights: write, body: maxBody, patches: true, once: true, version: versionOfClient, do: patchClient},
 		{method: http.MethodDelete, path: one, rights: write, once: true, version: versionOfClient, do: deleteClient},
-		{method: http.MethodPost, path: one + "/disable", rights: write, body: maxBody, once: true, version: versionOfClient, do: switchClient((*manage.Manager).DisableClient)},
-		{method: http.MethodPost, path: one + "/enable", rights: write, body: maxBody, once: true, version: versionOfClient, do: switchClient((*manage.Manager).EnableClient)},
-		{method: http.MethodPost, path: one + "/secrets", rights: write, body: maxBody, once: true, version: versionOfClient, do: addSecret},
+		{method: http.MethodPost, path: one + "/disable", rights: write, body: maxBody, empty: true, once: true, version: versionOfClient, do: switchClient((*manage.Manager).DisableClient)},
+		{method: http.MethodPost, path: one + "/enable", rights: write, body: maxBody, empty: true, once: true, version: versionOfClient, do: switchClient((*manage.Manager).EnableClient)},
+		{method: http.MethodPost, path: one + "/secrets", rights: write, body: maxBody, empty: true, once: true, version: versionOfClient, do: addSecret},
 		{method: http.MethodDelete, path: one + "/secrets/:secret", rights: write, once: true, version: versionOfClient, do: revokeSecret},
 	}
 }

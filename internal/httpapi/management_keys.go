@@ -32,11 +32,10 @@ func keyOperations() []operation {
 		"/revoke":  changeState((*manage.Manager).RevokeKey),
 		"/void":    changeState((*manage.Manager).VoidKey),
 		"/rotate":  rotateKey,
-		"/budget":  changeBudget,
 	} {
-		ops = append(ops, operation{method: http.MethodPost, path: one + action, rights: write, body: maxBody, once: true, version: versionOfKey, do: do})
+		ops = append(ops, operation{method: http.MethodPost, path: one + action, rights: write, body: maxBody, empty: true, once: true, version: versionOfKey, do: do})
 	}
-	return ops
+	return append(ops, operation{method: http.MethodPost, path: one + "/budget", rights: write, body: maxBody, once: true, version: versionOfKey, do: changeBudget})
 }
 
 // keyID keeps away from the store, and from its errors, what may well be a key itself:

@@ -20,7 +20,7 @@ func keyspaceOperations() []operation {
 		{method: http.MethodGet, path: one, rights: read, do: showKeyspace},
 		{method: http.MethodPatch, path: one, rights: write, body: maxBody, patches: true, once: true, version: versionOfKeyspace, do: patchKeyspace},
 		{method: http.MethodDelete, path: one, rights: write, once: true, version: versionOfKeyspace, do: deleteKeyspace},
-		{method: http.MethodPost, path: one + "/void", rights: write, body: maxBody, once: true, do: voidKeyspace},
+		{method: http.MethodPost, path: one + "/void", rights: write, body: maxBody, empty: true, once: true, do: voidKeyspace},
 		{method: http.MethodPost, path: wire.PathVoid, rights: []client.Right{client.KeysWrite, client.KeyspacesWrite}, body: maxBody, once: true, do: voidMany},
 	}
 }

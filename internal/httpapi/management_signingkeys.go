@@ -18,8 +18,8 @@ func signingKeyOperations() []operation {
 	read, write := []client.Right{client.SigningKeysRead}, []client.Right{client.SigningKeysWrite}
 	return []operation{
 		{method: http.MethodGet, path: wire.PathSigningKeys, rights: read, do: listSigningKeys},
-		{method: http.MethodPost, path: wire.PathSigningKeys + "/rotate", rights: write, body: maxBody, do: rotateSigningKeys},
-		{method: http.MethodPost, path: wire.PathSigningKeys + "/:kid/revoke", rights: write, body: maxBody, do: revokeSigningKey},
+		{method: http.MethodPost, path: wire.PathSigningKeys + "/rotate", rights: write, body: maxBody, empty: true, do: rotateSigningKeys},
+		{method: http.MethodPost, path: wire.PathSigningKeys + "/:kid/revoke", rights: write, body: maxBody, empty: true, do: revokeSigningKey},
 	}
 }
 

@@ -62,7 +62,7 @@ func (r *request) group() []usage.Dimension {
 	var group []usage.Dimension
 	for name := range strings.SplitSeq(r.query.Get("group"), ",") {
 		d := usage.Dimension(name)
-		if !slices.Contains(usage.Dimensions(), d) || slices.Contains(group, d) {
+		if !slices.Contains(usage.Dimensions(), d) {
 			r.fault("group", "must be some of key, owner, keyspace, client, audience and outcome, separated by commas")
 			return nil
 		}

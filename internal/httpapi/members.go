@@ -145,18 +145,18 @@ func patched[T any](m *members, name string) *T {
 
 // parsed reads a text that has a form of its own, such as 1000/month; null is none.
 func parsed[T any](m *members, name string, parse func(string) (T, error)) *T {
-	text := patched[string](m, name)
+	if m.null(name) {
+		return patched[T](m, name)
+	}
+	text := given[string](m, name)
 	if text == nil {
 		return nil
 	}
-	value := new(T)
-	if *text != "" {
-		var err error
-		if *value, err = parse(*text); err != nil {
-			m.values = append(m.values, &manage.InvalidError{Field: name, Reason: err})
-		}
+	value, err := parse(*text)
+	if err != nil {
+		m.values = append(m.values, &manage.InvalidError{Field: name, Reason: err})
 	}
-	return value
+	return &value
 }
 
 func (m *members) null(name string) bool { return string(m.left[name]) == "null" }

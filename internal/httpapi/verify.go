@@ -15,7 +15,7 @@ import (
 
 // verifyOperation is one of the management API as far as its form goes. It is a
 // matter of keys in use, so its client may come from memory, as for an exchange.
-var verifyOperation = operation{method: http.MethodPost, path: wire.PathVerify, body: maxBody, once: true}
+var verifyOperation = operation{method: http.MethodPost, path: wire.PathVerify, body: maxBody, empty: true, once: true}
 
 // verify is POST /v1/keys/verify. What is said of a key, good or bad, is a 200; its
 // errors are problems (RFC 9457).

@@ -67,8 +67,8 @@ func (b By) actor() audit.Actor {
 // do returns, or none if it changed nothing. target names what was changed; do sets
 // it, unless the change had been done before.
 func (m *Manager) change(ctx context.Context, target *string, do func(ctx context.Context, tx Tx) (*audit.Entry, error)) error {
-	if verifier.ValidateName(m.by.Reason) != nil {
-		return &InvalidError{"reason", errReason}
+	if err := m.by.validate(); err != nil {
+		return err
 	}
 	err := m.changeOnce(ctx, target, do)
 	if errors.Is(err, errRaced) { // its twin has committed by now
@@ -77,7 +77,13 @@ func (m *Manager) change(ctx context.Context, target *string, do func(ctx contex
 	return err
 }
 
-var errReason = errors.New("must be at most 255 bytes of printable text")
+// validate refuses a reason that does not print.
+func (b By) validate() error {
+	if verifier.ValidateName(b.Reason) != nil {
+		return &InvalidError{"reason", errors.New("must be at most 255 bytes of printable text")}
+	}
+	return nil
+}
 
 var errRaced = errors.New("the same change is made at the same time")
 

@@ -22,6 +22,9 @@ func (m *Manager) ReportLeaks(ctx context.Context, found []verifier.Secret) ([]w
 	if len(found) == 0 || len(found) > MaxLeaks {
 		return nil, &InvalidError{"keys", fmt.Errorf("must be 1 to %d", MaxLeaks)}
 	}
+	if err := m.by.validate(); err != nil {
+		return nil, err
+	}
 	imported, err := m.imported(ctx)
 	if err != nil {
 		return nil, err

@@ -55,6 +55,9 @@ func (m *Manager) VoidOwner(ctx context.Context, owner string) (int, error) {
 	if owner == "" {
 		return 0, &InvalidError{"owner", errors.New("is required")}
 	}
+	if err := m.by.validate(); err != nil {
+		return 0, err
+	}
 	const batch = 100 // keys that wait for each other
 	total := 0
 	filter := KeyFilter{Owner: owner, Limit: batch}

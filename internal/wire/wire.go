@@ -199,7 +199,7 @@ type Problem struct {
 	Title  string         `json:"title"`
 	Status int            `json:"status"`
 	Detail string         `json:"detail,omitempty"`
-	Reason string         `json:"reason,omitempty"` // ReasonUnavailable or ReasonOutcomeUnknown
+	Reason string         `json:"reason,omitempty"` // ReasonUnavailable, ReasonOutcomeUnknown or ReasonKeyReused
 	Errors []FieldProblem `json:"errors,omitempty"` // all that is wrong with what was sent
 }
 
