@@ -5,6 +5,7 @@ package issuer
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
@@ -24,6 +25,10 @@ const (
 
 // ErrNoSigningKey is returned before there is a key to sign with.
 var ErrNoSigningKey = errors.New("no signing key")
+
+// ErrExpired is returned for a grant that was signed before and whose token would
+// have expired by now.
+var ErrExpired = errors.New("grant has expired")
 
 // Config makes an Issuer.
 type Config struct {
@@ -64,7 +69,9 @@ type Grant struct {
 	Metadata    json.RawMessage // a JSON object, or nil
 	Lifetime    time.Duration   // zero, or longer than the issuer's: the issuer's
 	NotAfter    time.Time       // the token does not outlive it; zero: no bound
-	IssuedAt    time.Time       // by the database's clock: it tells which key signs
+	IssuedAt    time.Time       // by the database's clock
+	SignedAt    time.Time       // by the same clock: it tells which key signs; zero: IssuedAt
+	ID          string          // jti, as NewID makes it; empty: a new one
 	Algorithm   string          // that its checkers can read; empty: the keyring's default
 	Status      StatusRef       // required: a token without one could not be called back
 }
@@ -75,7 +82,7 @@ type Token struct {
 	ID        string        // jti
 	KID       string        // of the key that signed
 	Scope     string        // as in the claim
-	ExpiresIn time.Duration // whole seconds, > 0
+	ExpiresIn time.Duration // seen from when it was signed; whole seconds, > 0
 }
 
 // Ready returns ErrNoSigningKey if Issue would, for this algorithm.
@@ -86,26 +93,33 @@ func (i *Issuer) Ready(algorithm string) error {
 
 // Issue signs a token for g, with the header and claims of RFC 9068 §2. It lives
 // for the shortest of g's and the issuer's lifetime, but never past g.NotAfter,
-// to the second. It fails with ErrNoSigningKey, or for a grant without status.
+// to the second. A grant that is signed again, later, gets no later expiry. It fails
+// with ErrNoSigningKey, with ErrExpired, or for a grant without status.
 func (i *Issuer) Issue(g Grant) (Token, error) {
 	status, err := i.status(g.Status)
 	if err != nil {
 		return Token{}, err
 	}
-	key, err := i.keys.active(g.Algorithm, g.IssuedAt)
+	signed := g.SignedAt
+	if signed.IsZero() {
+		signed = g.IssuedAt
+	}
+	expires := i.expiry(g)
+	if expires <= signed.Unix() {
+		return Token{}, ErrExpired
+	}
+	key, err := i.keys.active(g.Algorithm, signed)
 	if err != nil {
 		return Token{}, err
 	}
-	issued := g.IssuedAt.Unix()
-	expires := i.expiry(g)
 	claims := wire.Claims{
 		Issuer:      i.iss,
 		Subject:     g.Subject,
 		Audience:    g.Audience,
 		ClientID:    g.ClientID,
-		IssuedAt:    issued,
+		IssuedAt:    g.IssuedAt.Unix(),
 		ExpiresAt:   expires,
-		ID:          newID(),
+		ID:          cmp.Or(g.ID, NewID()),
 		Scope:       permission.Scope(g.Permissions),
 		Permissions: g.Permissions,
 		KeyID:       g.KeyID,
@@ -129,9 +143,12 @@ func (i *Issuer) Issue(g Grant) (Token, error) {
 		ID:        claims.ID,
 		KID:       key.kid,
 		Scope:     claims.Scope,
-		ExpiresIn: time.Duration(expires-issued) * time.Second,
+		ExpiresIn: time.Duration(expires-signed.Unix()) * time.Second,
 	}, nil
 }
+
+// Expires returns when a token for g will expire.
+func (i *Issuer) Expires(g Grant) time.Time { return time.Unix(i.expiry(g), 0).UTC() }
 
 // expiry returns exp in seconds since 1970, at least one second after iat: a
 // token that is never valid helps nobody (expires_in must be positive).
@@ -147,8 +164,8 @@ func (i *Issuer) expiry(g Grant) int64 {
 	return max(expires, g.IssuedAt.Unix()+1)
 }
 
-// newID returns a jti of 128 random bits.
-func newID() string {
+// NewID returns a jti of 128 random bits.
+func NewID() string {
 	var id [16]byte
 	_, _ = rand.Read(id[:]) // never fails (crypto/rand)
 	return encode(id[:])

@@ -155,6 +155,38 @@ func TestLifetime(t *testing.T) {
 	}
 }
 
+func TestAGrantThatIsSignedAgain(t *testing.T) {
+	ring := newKeyring(t)
+	i := newIssuer(t, ring)
+	g := grant()
+	first, err := i.Issue(g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.ID, g.SignedAt = first.ID, noon.Add(299*time.Second)
+	again, err := i.Issue(g)
+	if err != nil || again.ID != first.ID || again.ExpiresIn != time.Second {
+		t.Fatalf("%+v, %v", again, err)
+	}
+	_, was := verified(t, ring, first.Value)
+	_, is := verified(t, ring, again.Value)
+	if diff := cmp.Diff(was, is); diff != "" {
+		t.Errorf("other claims than the first:\n%s", diff)
+	}
+	expires := i.Expires(g)
+	if float64(expires.Unix()) != was["exp"] {
+		t.Errorf("expires at %v, the token at %v", expires, was["exp"])
+	}
+	g.SignedAt = expires
+	if _, err := i.Issue(g); !errors.Is(err, issuer.ErrExpired) {
+		t.Errorf("at its expiry: %v", err)
+	}
+	g.SignedAt = expires.Add(-1)
+	if _, err := i.Issue(g); err != nil {
+		t.Errorf("an instant before: %v", err)
+	}
+}
+
 func TestClaimsCarryWhatWasGranted(t *testing.T) {
 	ring := newKeyring(t)
 	i := newIssuer(t, ring)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/cambio-auth/cambio/internal/manage"
 	"github.com/cambio-auth/cambio/internal/store/sqlite"
 	"github.com/cambio-auth/cambio/issuer"
 	"github.com/cambio-auth/cambio/sdk"
@@ -104,7 +105,11 @@ func startReplicas(t *testing.T, n int, cfg issuer.KeyringConfig) *replicas {
 	cfg.Store, cfg.MasterKey = store, issuer.NewMasterKey()
 	ctx, stop := context.WithCancel(t.Context())
 	r := &replicas{t: t, store: store, cfg: cfg, stop: stop}
-	if err := store.CreateKey(t.Context(), verifier.Key{ID: "key_1", Keyspace: "default", State: verifier.Active}, verifier.Budget{ID: "b"}); err != nil {
+	key := manage.KeyRecord{Record: verifier.Record{
+		Key:    verifier.Key{ID: "key_1", Keyspace: "default", State: verifier.Active},
+		Budget: &verifier.Budget{ID: "b"},
+	}}
+	if err := store.Change(t.Context(), func(ctx context.Context, tx manage.Tx) error { return tx.AddKeys(ctx, []manage.KeyRecord{key}) }); err != nil {
 		t.Fatal(err)
 	}
 	rec, _, err := store.Key(t.Context(), "key_1")

@@ -15,7 +15,7 @@ func charge(b *verifier.Budget, now time.Time, cost int64) error {
 	rec, req := good()
 	rec.Budget = b
 	req.Cost = cost
-	_, err := verifier.Decide(now, rec, req)
+	_, err := verifier.Decide(now, rec, nil, req)
 	return err
 }
 

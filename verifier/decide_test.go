@@ -3,6 +3,7 @@ package verifier_test
 import (
 	"errors"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -111,6 +112,23 @@ func TestDecideRefuses(t *testing.T) {
 			req.Client.Permissions = verifier.Permissions{"files": {"read"}}
 			req.Permissions = verifier.Permissions{"projects": {"read"}}
 		}, verifier.ErrPermission},
+		"no permission at all, but asked for, is covered by nothing": {func(_ *verifier.Record, req *verifier.Request) {
+			req.Permissions = verifier.Permissions{}
+		}, verifier.ErrPermission},
+		"without a token, a client without audiences needs no target": {func(_ *verifier.Record, req *verifier.Request) {
+			req.NoToken, req.Client.Audiences = true, nil
+		}, nil},
+		"without a token, a key of its own audiences still needs one": {func(rec *verifier.Record, req *verifier.Request) {
+			req.NoToken, req.Client.Audiences = true, nil
+			rec.Key.Audiences = []string{"https://orders.example.com"}
+		}, verifier.ErrAudience},
+		"without a token, a client without audiences still names none": {func(_ *verifier.Record, req *verifier.Request) {
+			req.NoToken, req.Client.Audiences = true, nil
+			req.Targets = []string{"https://orders.example.com"}
+		}, verifier.ErrAudience},
+		"without a token, a client of two audiences still names one": {func(_ *verifier.Record, req *verifier.Request) {
+			req.NoToken, req.Client.Audiences = true, []string{"a", "b"}
+		}, verifier.ErrAudience},
 		"permissions are case-sensitive": {func(_ *verifier.Record, req *verifier.Request) {
 			req.Permissions = verifier.Permissions{"Projects": {"read"}}
 		}, verifier.ErrPermission},
@@ -128,7 +146,7 @@ func TestDecideRefuses(t *testing.T) {
 			rec, req := good()
 			test.change(rec, &req)
 			before := clone(rec)
-			grant, err := verifier.Decide(noon, rec, req)
+			grant, err := verifier.Decide(noon, rec, nil, req)
 			if !errors.Is(err, test.want) || (err == nil) != (test.want == nil) {
 				t.Fatalf("Decide: %v, want %v", err, test.want)
 			}
@@ -185,7 +203,7 @@ func TestOfSeveralFaultsTheFirstInOrderIsTold(t *testing.T) {
 			f.apply(rec, &req)
 		}
 		before := clone(rec)
-		_, err := verifier.Decide(noon, rec, req)
+		_, err := verifier.Decide(noon, rec, nil, req)
 		if !faults[first].is(err) {
 			t.Errorf("faults %b: %v, want %s", set, err, faults[first].name)
 		}
@@ -193,7 +211,7 @@ func TestOfSeveralFaultsTheFirstInOrderIsTold(t *testing.T) {
 			t.Errorf("faults %b: a refusal changed the record", set)
 		}
 	}
-	if _, err := verifier.Decide(noon, nil, verifier.Request{}); !errors.Is(err, verifier.ErrUnknown) {
+	if _, err := verifier.Decide(noon, nil, nil, verifier.Request{}); !errors.Is(err, verifier.ErrUnknown) {
 		t.Errorf("no record: %v, want unknown", err)
 	}
 }
@@ -202,7 +220,7 @@ func TestDecideGrants(t *testing.T) {
 	t.Run("all that key and client hold, when nothing is asked", func(t *testing.T) {
 		rec, req := good()
 		req.Client.Permissions = verifier.Permissions{"projects": {"read", "admin"}, "x": {"y"}}
-		grant, err := verifier.Decide(noon, rec, req)
+		grant, err := verifier.Decide(noon, rec, nil, req)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -213,7 +231,7 @@ func TestDecideGrants(t *testing.T) {
 	t.Run("exactly what is asked", func(t *testing.T) {
 		rec, req := good()
 		req.Permissions = verifier.Permissions{"projects": {"write"}}
-		grant, err := verifier.Decide(noon, rec, req)
+		grant, err := verifier.Decide(noon, rec, nil, req)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -224,48 +242,61 @@ func TestDecideGrants(t *testing.T) {
 	t.Run("nothing, to a client that may pass on nothing", func(t *testing.T) {
 		rec, req := good()
 		req.Client.Permissions = verifier.Permissions{}
-		grant, err := verifier.Decide(noon, rec, req)
+		grant, err := verifier.Decide(noon, rec, nil, req)
 		if err != nil || len(grant.Permissions) != 0 {
 			t.Errorf("%v, %v", grant.Permissions, err)
 		}
 	})
 	t.Run("the client's only audience, and all facts of the key", func(t *testing.T) {
 		rec, req := good()
-		rec.Key.ExpiresAt = noon.Add(time.Hour)
+		rec.Key.Name, rec.Key.ExternalID, rec.Key.ExpiresAt = "laptop", "ak_9", noon.Add(time.Hour)
 		rec.Key.Metadata = []byte(`{"plan":"pro"}`)
 		rec.Keyspace.TokenLifetime = time.Minute
 		rec.Keyspace.PublishMetadata = true
-		grant, err := verifier.Decide(noon, rec, req)
+		grant, err := verifier.Decide(noon, rec, nil, req)
 		if err != nil {
 			t.Fatal(err)
 		}
 		want := verifier.Grant{
-			KeyID: "key_1", Keyspace: "default", Owner: "user_42",
+			KeyID: "key_1", Keyspace: "default", Owner: "user_42", Name: "laptop", ExternalID: "ak_9",
+			KeyMetadata:   rec.Key.Metadata,
 			Audience:      "https://orders.example.com",
 			Permissions:   rec.Key.Permissions,
 			Metadata:      rec.Key.Metadata,
 			TokenLifetime: time.Minute,
 			NotAfter:      noon.Add(time.Hour),
 			GrantedAt:     noon,
+			DecidedAt:     noon,
 			Status:        rec.Status,
 		}
 		if diff := cmp.Diff(want, grant); diff != "" {
 			t.Error(diff)
 		}
 	})
-	t.Run("no metadata, unless the keyspace publishes it", func(t *testing.T) {
+	t.Run("no metadata to publish, unless the keyspace does that", func(t *testing.T) {
 		rec, req := good()
 		rec.Key.Metadata = []byte(`{"plan":"pro"}`)
-		grant, err := verifier.Decide(noon, rec, req)
-		if err != nil || grant.Metadata != nil {
-			t.Errorf("%s, %v", grant.Metadata, err)
+		grant, err := verifier.Decide(noon, rec, nil, req)
+		if err != nil || grant.Metadata != nil || string(grant.KeyMetadata) != `{"plan":"pro"}` {
+			t.Errorf("%s of %s, %v", grant.Metadata, grant.KeyMetadata, err)
+		}
+	})
+	t.Run("no metadata that is too long for a token, and none of it lost", func(t *testing.T) {
+		for size, published := range map[int]bool{verifier.MaxTokenMetadata: true, verifier.MaxTokenMetadata + 1: false} {
+			rec, req := good()
+			rec.Keyspace.PublishMetadata = true
+			rec.Key.Metadata = []byte(`{"m":"` + strings.Repeat("x", size-8) + `"}`)
+			grant, err := verifier.Decide(noon, rec, nil, req)
+			if err != nil || (grant.Metadata != nil) != published || len(grant.KeyMetadata) != size {
+				t.Errorf("%d bytes: %d to publish of %d, %v", size, len(grant.Metadata), len(grant.KeyMetadata), err)
+			}
 		}
 	})
 	t.Run("and charges the cost", func(t *testing.T) {
 		rec, req := good()
 		rec.Budget.Counted, rec.Budget.Remaining = true, 10
 		req.Cost = 3
-		if _, err := verifier.Decide(noon, rec, req); err != nil || rec.Budget.Remaining != 7 {
+		if _, err := verifier.Decide(noon, rec, nil, req); err != nil || rec.Budget.Remaining != 7 {
 			t.Errorf("remaining %d, %v", rec.Budget.Remaining, err)
 		}
 	})
@@ -273,12 +304,12 @@ func TestDecideGrants(t *testing.T) {
 		rec, req := good()
 		req.Cost = 3
 		for range 2 {
-			if _, err := verifier.Decide(noon, rec, req); err != nil {
+			if _, err := verifier.Decide(noon, rec, nil, req); err != nil {
 				t.Fatal(err)
 			}
 		}
 		req.Client.ID = "billing"
-		if _, err := verifier.Decide(noon, rec, req); err != nil {
+		if _, err := verifier.Decide(noon, rec, nil, req); err != nil {
 			t.Fatal(err)
 		}
 		want := []verifier.Use{

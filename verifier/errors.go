@@ -63,9 +63,20 @@ var ErrBadRecord = errors.New("stored record is damaged")
 // Nothing was charged; read it again, and decide anew whether it may call.
 var ErrClientChanged = errors.New("client changed meanwhile")
 
-// ErrBadRequest marks a request that no key could satisfy: a cost below one,
-// or malformed permissions.
+// ErrBadRequest marks a request that no key could satisfy: a cost below one
+// without peeking, or malformed permissions.
 var ErrBadRequest = errors.New("bad request")
+
+// BadKey reports whether err refuses a key for what it is, whatever was asked for:
+// all that Verify tells of it is which key it was, if any.
+func BadKey(err error) bool {
+	for _, bad := range []error{ErrMalformed, ErrUnknown, ErrWrongKeyspace, ErrRevoked, ErrDisabled, ErrExpired} {
+		if errors.Is(err, bad) {
+			return true
+		}
+	}
+	return false
+}
 
 // Reason names why err refuses, in one word for logs, counters and those who
 // may know; empty if it is no refusal.

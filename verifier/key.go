@@ -24,6 +24,10 @@ const (
 	sumChars    = 6  // 62⁶ > 2³²
 )
 
+// MaxTokenMetadata is the most metadata that goes into a token, in bytes: checkers
+// refuse long tokens. An imported key may have more, which stays in the store.
+const MaxTokenMetadata = 2 << 10
+
 // KeyPattern matches every key that GenerateKey makes, for secret scanners.
 const KeyPattern = `\b[a-z0-9_]{1,16}_[0-9A-Za-z]{38}\b`
 
@@ -163,7 +167,7 @@ type Keyspace struct {
 	Prefix          string        // of keys made in it
 	KeyLifetime     time.Duration // of keys made in it; zero: unlimited
 	TokenLifetime   time.Duration // zero: the server's default
-	PublishMetadata bool          // a key's metadata goes into its tokens
+	PublishMetadata bool          // a key's metadata goes into its tokens, up to MaxTokenMetadata
 	ImportedKeys    bool          // may hold keys of other forms
 	CreatedAt       time.Time
 }

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// maxKeys is how many distinct keys a group holds: beyond it, the cost of a
-// statement grows faster than its use.
+// maxKeys is how many distinct keys a group holds, and how many idempotency keys:
+// beyond it, the cost of a statement grows faster than its use.
 const maxKeys = 256
 
 // ErrOverloaded wraps ErrUnavailable: too many requests wait already.
@@ -141,6 +141,7 @@ type group struct {
 	lookup  Lookup
 	digests map[Digest]int // place in lookup
 	clients map[string]int
+	repeats map[[32]byte]int // nil: no request may be repeated
 }
 
 func newGroup(size int) *group {
@@ -149,19 +150,27 @@ func newGroup(size int) *group {
 
 // add takes w in, unless it would be one key too many.
 func (g *group) add(w *waiter) bool {
-	if _, known := g.digests[w.digest]; !known {
-		if len(g.digests) == maxKeys {
-			return false
-		}
-		g.digests[w.digest] = len(g.lookup.Digests)
-		g.lookup.Digests = append(g.lookup.Digests, w.digest)
+	if _, known := g.digests[w.digest]; !known && len(g.digests) == maxKeys || len(g.repeats) == maxKeys {
+		return false
 	}
-	if _, known := g.clients[w.req.Client.ID]; !known {
-		g.clients[w.req.Client.ID] = len(g.lookup.Clients)
-		g.lookup.Clients = append(g.lookup.Clients, w.req.Client.ID)
+	place(g.digests, &g.lookup.Digests, w.digest)
+	place(g.clients, &g.lookup.Clients, w.req.Client.ID)
+	if w.req.Repeat.named() {
+		if g.repeats == nil {
+			g.repeats = map[[32]byte]int{}
+		}
+		place(g.repeats, &g.lookup.Repeats, w.req.Repeat.ID)
 	}
 	g.waiters = append(g.waiters, w)
 	return true
+}
+
+// place gives id the next place in list, unless it has one.
+func place[T comparable](places map[T]int, list *[]T, id T) {
+	if _, known := places[id]; !known {
+		places[id] = len(*list)
+		*list = append(*list, id)
+	}
 }
 
 // run decides about every waiter and answers it. A group that fails because of
@@ -192,18 +201,25 @@ func (g *group) update(store Store, timeout time.Duration) (err error) {
 }
 
 // decide is called by the store, with everything locked. Waiters are served in
-// the order in which they came.
+// the order in which they came: of several with one idempotency key, the first that
+// is granted is charged.
 func (g *group) decide(now time.Time, found Found) {
 	for _, w := range g.waiters {
+		var none *Charged
+		first := &none
+		if w.req.Repeat.named() {
+			first = &found.Repeats[g.repeats[w.req.Repeat.ID]]
+		}
 		w.grant, w.err = w.decide(now,
 			found.Records[g.digests[w.digest]],
-			found.Clients[g.clients[w.req.Client.ID]])
+			found.Clients[g.clients[w.req.Client.ID]],
+			first)
 	}
 }
 
-// decide decides about one. A panic is the misfortune of this waiter alone, and
-// charges nothing.
-func (w *waiter) decide(now time.Time, rec *Record, clientVersion int64) (grant Grant, err error) {
+// decide decides about one, and leaves in first what was charged. A panic is the
+// misfortune of this waiter alone, and charges nothing.
+func (w *waiter) decide(now time.Time, rec *Record, clientVersion int64, first **Charged) (grant Grant, err error) {
 	if clientVersion != w.req.Client.Version {
 		return Grant{}, ErrClientChanged
 	}
@@ -214,7 +230,11 @@ func (w *waiter) decide(now time.Time, rec *Record, clientVersion int64) (grant 
 			grant, err = Grant{}, fmt.Errorf("deciding about a key panicked: %s", panicked(r))
 		}
 	}()
-	return Decide(now, rec, w.req)
+	grant, err = Decide(now, rec, *first, w.req)
+	if err == nil && *first == nil && w.req.Repeat.named() {
+		*first = chargedFor(w.req, grant)
+	}
+	return grant, err
 }
 
 // answer wakes every waiter, with what was decided if that was committed.
@@ -225,14 +245,14 @@ func (g *group) answer(err error) {
 	}
 }
 
-// settle replaces what was decided by what can be said of it. Who was refused
-// was not charged, whatever became of the commit.
+// settle replaces what was decided by what can be said of it. Who was refused, or
+// only peeked, was not charged, whatever became of the commit.
 func (w *waiter) settle(err error) {
 	switch {
 	case err == nil:
 		return
 	case errors.Is(err, ErrOutcomeUnknown):
-		if w.err != nil && !errors.Is(w.err, errUndecided) {
+		if w.req.Peek || w.err != nil && !errors.Is(w.err, errUndecided) {
 			err = fmt.Errorf("%w: %v", ErrUnavailable, err) //nolint:errorlint // for this waiter the outcome is known
 		}
 	default:

@@ -20,6 +20,7 @@ import (
 type vault struct {
 	mu      sync.Mutex
 	records map[verifier.Digest]*verifier.Record
+	repeats map[[32]byte]*verifier.Charged
 	groups  []int                              // requests seen by each Update: the digests of its lookup
 	gate    chan struct{}                      // nil: open
 	before  func(lookup verifier.Lookup) error // fails before anything happens
@@ -50,6 +51,9 @@ func (v *vault) Update(ctx context.Context, lookup verifier.Lookup, decide func(
 		}
 		found.Records = append(found.Records, rec)
 	}
+	for _, id := range lookup.Repeats {
+		found.Repeats = append(found.Repeats, v.repeats[id])
+	}
 	decide(noon, found)
 	if v.inside != nil {
 		v.inside()
@@ -58,6 +62,12 @@ func (v *vault) Update(ctx context.Context, lookup verifier.Lookup, decide func(
 		if found.Records[i] != nil {
 			v.records[d] = found.Records[i]
 		}
+	}
+	for i, id := range lookup.Repeats {
+		if v.repeats == nil {
+			v.repeats = map[[32]byte]*verifier.Charged{}
+		}
+		v.repeats[id] = found.Repeats[i]
 	}
 	return v.after
 }

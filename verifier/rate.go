@@ -70,29 +70,39 @@ func (r Rate) String() string {
 // step is the time that one use takes to earn.
 func (r Rate) step() int64 { return int64(r.Window) / r.Limit }
 
-// admit returns the new theoretical arrival time after cost uses at now, or a
-// RateLimitedError.
+// ahead returns how far tat is ahead of now, never less than zero.
 //
 // A tat further ahead than this clock can have written, by more than a window
 // and a minute, proves that the clock stepped back. It then counts as a full
 // bucket short of this one charge: the key goes on, and is not shut out until
 // the old time comes round again.
+func (r Rate) ahead(now, tat time.Time, cost int64) time.Duration {
+	ahead, full := max(0, tat.Sub(now)), r.full()
+	if ahead > full+max(r.Window, time.Minute) {
+		return full - time.Duration(cost*r.step())
+	}
+	return ahead
+}
+
+// full is the time that a whole burst takes to earn.
+func (r Rate) full() time.Duration { return time.Duration(r.Burst * r.step()) }
+
+// admit returns the new theoretical arrival time after cost uses at now, or a
+// RateLimitedError.
 func (r Rate) admit(now, tat time.Time, cost int64) (time.Time, error) {
 	if cost > r.Burst {
 		return time.Time{}, &RateLimitedError{At: now}
 	}
-	step := r.step()
-	full := time.Duration(r.Burst * step)
-	price := time.Duration(cost * step)
-	if tat.Before(now) {
-		tat = now
+	next := r.ahead(now, tat, cost) + time.Duration(cost*r.step())
+	if full := r.full(); next > full {
+		return time.Time{}, &RateLimitedError{At: now, RetryAt: now.Add(next - full)}
 	}
-	ahead := tat.Sub(now)
-	if ahead > full+max(r.Window, time.Minute) {
-		ahead = full - price
-	}
-	if ahead+price > full {
-		return time.Time{}, &RateLimitedError{At: now, RetryAt: now.Add(ahead + price - full)}
-	}
-	return now.Add(ahead + price).UTC(), nil
+	return now.Add(next).UTC(), nil
+}
+
+// left returns how many uses could come at once at now, and when that is the whole
+// burst again if none comes; now, if it is.
+func (r Rate) left(now, tat time.Time) (int64, time.Time) {
+	ahead := r.ahead(now, tat, 1)
+	return max(0, int64(r.full()-ahead)/r.step()), now.Add(ahead).UTC()
 }

@@ -8,13 +8,18 @@ import (
 // Lookup names what a group needs.
 type Lookup struct {
 	Digests []Digest
-	Clients []string // ids
+	Clients []string   // ids
+	Repeats [][32]byte // Repeat.ID of requests, each once; mostly none
 }
 
 // Found is what there is, in the order of a Lookup.
 type Found struct {
 	Records []*Record // nil: unknown. One digest has one record, one budget one place
 	Clients []int64   // versions, which grow with every change; zero: there is none
+
+	// Repeats is what was charged under these ids and is not over yet, each a place
+	// in which decide leaves what it charges. nil: nothing.
+	Repeats []*Charged
 }
 
 // Store is what a Verifier needs from a database.
@@ -25,6 +30,10 @@ type Store interface {
 	// durable before Update returns nil; a record that decide left alone is not
 	// written. Concurrent calls never see each other half done, and a change to a
 	// key, keyspace or client that returned before Update began is seen by decide.
+	//
+	// What decide puts into an empty place of found.Repeats is stored with the rest.
+	// Of two calls that do so for one id, at most one commits; the other fails with
+	// ErrBadRecord, or has found what the first left.
 	//
 	// now is the database's clock. An error that wraps ErrOutcomeUnknown means
 	// that the commit may have happened; any other error, that it did not. One

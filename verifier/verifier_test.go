@@ -3,6 +3,7 @@ package verifier_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -60,6 +61,19 @@ func TestVerifyTouchesNoStorageFor(t *testing.T) {
 		}, verifier.ErrMalformed},
 		"a cost of nothing": {func(r *verifier.Request) { r.Cost = 0 }, verifier.ErrBadRequest},
 		"a negative cost":   {func(r *verifier.Request) { r.Cost = -1 }, verifier.ErrBadRequest},
+		"a peek that pays":  {func(r *verifier.Request) { r.Peek = true }, verifier.ErrBadRequest},
+		"a peek under an idempotency key": {func(r *verifier.Request) {
+			r.Peek, r.Cost, r.Repeat = true, 0, again(1, noon)
+		}, verifier.ErrBadRequest},
+		"an idempotency key without end": {func(r *verifier.Request) {
+			r.Repeat = verifier.Repeat{ID: [32]byte{1}}
+		}, verifier.ErrBadRequest},
+		"a resource of no actions, without a token": {func(r *verifier.Request) {
+			r.NoToken, r.Permissions = true, verifier.Permissions{"projects": {}}
+		}, verifier.ErrBadRequest},
+		"too many actions, without a token": {func(r *verifier.Request) {
+			r.NoToken, r.Permissions = true, verifier.Permissions{"projects": slices.Repeat([]string{"read"}, 1001)}
+		}, verifier.ErrBadRequest},
 		"a resource of no actions": {func(r *verifier.Request) {
 			r.Permissions = verifier.Permissions{"projects": {}}
 		}, verifier.ErrBadRequest},

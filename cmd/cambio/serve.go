@@ -10,9 +10,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cambio-auth/cambio/internal/audit"
+	"github.com/cambio-auth/cambio/internal/client"
 	"github.com/cambio-auth/cambio/internal/config"
 	"github.com/cambio-auth/cambio/internal/exchange"
 	"github.com/cambio-auth/cambio/internal/httpapi"
+	"github.com/cambio-auth/cambio/internal/manage"
 	"github.com/cambio-auth/cambio/internal/store"
 	"github.com/cambio-auth/cambio/internal/usage"
 	"github.com/cambio-auth/cambio/issuer"
@@ -117,11 +120,15 @@ func supply(ctx, busy context.Context, cfg config.Config, iss string, server *ht
 	if err := ready(db); err != nil {
 		return err
 	}
+	refusals := audit.NewRecorder(audit.RecorderConfig{Store: db, Log: log})
+	parts.Refusals = refusals
 	if err := server.Open(parts); err != nil {
 		return err
 	}
 	var follower sync.WaitGroup
 	follower.Go(func() { keys.Run(busy) })
+	follower.Go(func() { manage.Upkeep(busy, db, log) })
+	follower.Go(func() { refusals.Run(busy) })
 	defer follower.Wait()
 	counts.Run(busy)
 	return nil
@@ -149,7 +156,7 @@ func onlyHere(l net.Listener) bool {
 	return ok && addr.IP.IsLoopback()
 }
 
-// assemble joins the parts: verifier, issuer, statuses, usage, exchange.
+// assemble joins the parts: verifier, issuer, statuses, usage, exchange, manage.
 func assemble(ctx context.Context, cfg config.Config, iss string, db store.Store, keys *issuer.Keyring, counts *usage.Recorder) (httpapi.Parts, error) {
 	verify, err := verifier.New(verifier.Config{Store: db, Groups: cfg.Groups})
 	if err != nil {
@@ -163,8 +170,15 @@ func assemble(ctx context.Context, cfg config.Config, iss string, db store.Store
 	if err != nil {
 		return httpapi.Parts{}, err
 	}
-	exchanges, err := exchange.New(exchange.Config{Clients: db, Keys: db, Verifier: verify, Issuer: issue, Usage: counts})
-	return httpapi.Parts{Exchange: exchanges, Keys: keys, JWKS: keys.JWKS, Statuses: statuses, Ready: db.Ping}, err
+	managing := manage.New(db)
+	exchanges, err := exchange.New(exchange.Config{
+		Clients: db, Keys: db, Verifier: verify, Issuer: issue, Usage: counts,
+		Revoke: func(ctx context.Context, c *client.Client, id verifier.KeyID) error {
+			_, err := managing.As(manage.By{Client: c}).RevokeKey(ctx, id)
+			return err
+		},
+	})
+	return httpapi.Parts{Exchange: exchanges, Keys: keys, Manage: managing, JWKS: keys.JWKS, Statuses: statuses, Ready: db.Ping}, err
 }
 
 // listen opens both listeners or none.

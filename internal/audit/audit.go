@@ -68,11 +68,20 @@ func From(ctx context.Context) Actor {
 // Hash is the SHA-256 of an entry and all before it.
 type Hash [sha256.Size]byte
 
+// String is base64url, without padding.
+func (h Hash) String() string { return base64.RawURLEncoding.EncodeToString(h[:]) }
+
 // Row is an entry as it is stored.
 type Row struct {
 	Entry        // as the columns say, in a row that was read; At in microseconds
 	JSON  []byte // of the entry, as it was hashed
 	Hash  Hash
+}
+
+// Line is the entry byte for byte as it was hashed, with its hash as one more member at
+// its end: whoever takes that away can compute it.
+func (r Row) Line() []byte {
+	return fmt.Appendf(nil, `%s,"hash":%q}`, bytes.TrimSuffix(r.JSON, []byte("}")), r.Hash)
 }
 
 // Head is where a log ends.
@@ -83,7 +92,7 @@ type Head struct {
 
 // String is the form that ParseHead reads: 42:vGVy….
 func (h Head) String() string {
-	return strconv.FormatInt(h.Seq, 10) + ":" + base64.RawURLEncoding.EncodeToString(h.Hash[:])
+	return strconv.FormatInt(h.Seq, 10) + ":" + h.Hash.String()
 }
 
 // ErrHead is returned by ParseHead.

@@ -27,13 +27,18 @@ type Refusal struct {
 	LastAt   time.Time
 }
 
-// Store keeps a log. Entries reach it through manage.Tx.
-type Store interface {
+// Log is read.
+type Log interface {
 	// Audit returns entries by their number.
 	Audit(ctx context.Context, q Query) ([]Row, error)
 
 	// AuditHead returns where the log ends.
 	AuditHead(ctx context.Context) (Head, error)
+}
+
+// Store keeps a log. Entries reach it through manage.Tx.
+type Store interface {
+	Log
 
 	// AddRefusals adds attempts to what is known of an hour, client and address.
 	AddRefusals(ctx context.Context, refusals []Refusal) error

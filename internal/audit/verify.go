@@ -30,15 +30,15 @@ type Fault struct {
 // or added past it, as far as what was read can tell; known are heads that were
 // written down elsewhere, which the log must have passed through. progress, unless it
 // is nil, is called after each thousand entries.
-func Verify(ctx context.Context, s Store, known []Head, progress func(seq, of int64)) (Report, error) {
-	head, err := s.AuditHead(ctx)
+func Verify(ctx context.Context, log Log, known []Head, progress func(seq, of int64)) (Report, error) {
+	head, err := log.AuditHead(ctx)
 	if err != nil {
 		return Report{}, err
 	}
 	v := verification{report: Report{Head: head}, known: known}
 	v.passes(Head{})
 	for v.at.Seq < head.Seq {
-		rows, err := s.Audit(ctx, Query{After: v.at.Seq, Before: head.Seq + 1, Limit: page})
+		rows, err := log.Audit(ctx, Query{After: v.at.Seq, Before: head.Seq + 1, Limit: page})
 		if err != nil {
 			return Report{}, err
 		}

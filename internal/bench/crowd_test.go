@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"modernc.org/sqlite"
 
+	"github.com/cambio-auth/cambio/internal/manage"
 	"github.com/cambio-auth/cambio/internal/store"
 	"github.com/cambio-auth/cambio/verifier"
 )
@@ -49,11 +50,14 @@ func plantCrowd(tb testing.TB, url string, f fixture, n int) {
 		key, budget := f.record(0)
 		key.Keyspace = "crowd"
 		key.Digest = verifier.NewSecret(string(crowded(n).append(nil, 0))).Digest()
-		if err := errors.Join(
-			db.CreateKeyspace(ctx, verifier.Keyspace{Name: key.Keyspace, Prefix: "ck", ImportedKeys: true}),
-			db.CreateKey(ctx, key, budget),
-			db.CreateClient(ctx, f.client()),
-		); err != nil {
+		err := db.Change(ctx, func(ctx context.Context, tx manage.Tx) error {
+			return errors.Join(
+				tx.AddKeyspace(ctx, verifier.Keyspace{Name: key.Keyspace, Prefix: "ck", ImportedKeys: true}),
+				tx.AddClient(ctx, f.client()),
+				tx.AddKeys(ctx, []manage.KeyRecord{{Record: verifier.Record{Key: key, Budget: &budget}}}),
+			)
+		})
+		if err != nil {
 			return err
 		}
 		if path, ok := strings.CutPrefix(url, "sqlite:"); ok {

@@ -47,7 +47,7 @@ func (f fixture) client() client.Client {
 		Rights:    []client.Right{client.TokensExchange},
 		Audiences: []string{audience},
 		Keyspaces: []string{client.AnyKeyspace},
-		Secrets:   []verifier.Digest{verifier.NewSecret(f.Secret).Digest()},
+		Secrets:   []client.Secret{{Digest: verifier.NewSecret(f.Secret).Digest()}},
 		CreatedAt: time.Now().UTC(),
 		Version:   1,
 	}

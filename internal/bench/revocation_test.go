@@ -42,7 +42,7 @@ func BenchmarkRevocationReachesBackends(b *testing.B) {
 	}
 	defer func() { _ = db.Close() }()
 	server := start(b, serverConfig{Name: "revocation", Store: url, Master: issuer.NewMasterKey().Reveal()})
-	ids, tokens := tokensOf(b, manage.New(db, nil), server.Addr, keys)
+	ids, tokens := tokensOf(b, manage.New(db), server.Addr, keys)
 
 	w := watchers{revoked: make([]atomic.Int64, keys), refused: make([]sync.Map, keys)}
 	stop := w.start(b, server.Addr, tokens)
@@ -52,7 +52,7 @@ func BenchmarkRevocationReachesBackends(b *testing.B) {
 			if w.revoked[i].Load() != 0 { // it cannot be revoked twice
 				continue
 			}
-			if _, err := manage.New(db, nil).RevokeKey(b.Context(), id); err != nil {
+			if _, err := manage.New(db).RevokeKey(b.Context(), id); err != nil {
 				b.Fatal(err)
 			}
 			w.revoked[i].Store(time.Now().UnixNano())
@@ -71,7 +71,7 @@ func BenchmarkRevocationReachesBackends(b *testing.B) {
 
 // tokensOf makes keys, and exchanges each.
 func tokensOf(b *testing.B, m *manage.Manager, addr string, n int) (ids []verifier.KeyID, tokens []string) {
-	_, secret, err := m.CreateClient(b.Context(), manage.NewClient{ID: "bench", Audiences: []string{"https://orders.example.com"}})
+	made, err := m.CreateClient(b.Context(), manage.NewClient{ID: "bench", Audiences: []string{"https://orders.example.com"}})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func tokensOf(b *testing.B, m *manage.Manager, addr string, n int) (ids []verifi
 		}
 		form := url.Values{
 			wire.FieldGrantType: {wire.GrantTokenExchange}, wire.FieldSubjectTokenType: {wire.TypeAPIKey},
-			wire.FieldSubjectToken: {key.Secret.Reveal()}, wire.FieldClientID: {"bench"}, wire.FieldClientSecret: {secret.Reveal()},
+			wire.FieldSubjectToken: {key.Secret.Reveal()}, wire.FieldClientID: {"bench"}, wire.FieldClientSecret: {made.Secret.Reveal()},
 		}
 		resp, err := http.PostForm("http://"+addr+wire.PathToken, form)
 		if err != nil {

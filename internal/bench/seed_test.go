@@ -2,11 +2,14 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 
+	"github.com/cambio-auth/cambio/internal/manage"
 	"github.com/cambio-auth/cambio/internal/store"
 	"github.com/cambio-auth/cambio/internal/usage"
+	"github.com/cambio-auth/cambio/verifier"
 )
 
 // withStore opens a store for as long as do runs.
@@ -27,13 +30,14 @@ func withStore(tb testing.TB, url string, do func(ctx context.Context, db store.
 func plant(tb testing.TB, url string, f fixture) {
 	tb.Helper()
 	withStore(tb, url, func(ctx context.Context, db store.Store) error {
+		recs := make([]manage.KeyRecord, len(f.Keys))
 		for i := range f.Keys {
 			key, budget := f.record(i)
-			if err := db.CreateKey(ctx, key, budget); err != nil {
-				return err
-			}
+			recs[i] = manage.KeyRecord{Record: verifier.Record{Key: key, Budget: &budget}}
 		}
-		return db.CreateClient(ctx, f.client())
+		return db.Change(ctx, func(ctx context.Context, tx manage.Tx) error {
+			return errors.Join(tx.AddClient(ctx, f.client()), tx.AddKeys(ctx, recs))
+		})
 	})
 }
 

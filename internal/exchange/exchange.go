@@ -36,8 +36,13 @@ var ErrRight = errors.New("client may not do this")
 
 // Config makes an Exchange. All fields but Now are required.
 type Config struct {
-	Clients  Clients
-	Keys     Keys
+	Clients Clients
+	Keys    Keys
+
+	// Revoke revokes a key for good on behalf of a client, and keeps it in the log. It
+	// fails with verifier.ErrClientChanged if the client is another by now.
+	Revoke func(ctx context.Context, c *client.Client, id verifier.KeyID) error
+
 	Verifier *verifier.Verifier
 	Issuer   *issuer.Issuer
 	Usage    *usage.Recorder
@@ -48,6 +53,7 @@ type Config struct {
 type Exchange struct {
 	callers  *callers
 	keys     Keys
+	revoke   func(ctx context.Context, c *client.Client, id verifier.KeyID) error
 	verifier *verifier.Verifier
 	issuer   *issuer.Issuer
 	usage    *usage.Recorder
@@ -55,19 +61,25 @@ type Exchange struct {
 
 // New fails if something required is missing.
 func New(cfg Config) (*Exchange, error) {
-	if cfg.Clients == nil || cfg.Keys == nil || cfg.Verifier == nil || cfg.Issuer == nil || cfg.Usage == nil {
+	if cfg.Clients == nil || cfg.Keys == nil || cfg.Revoke == nil || cfg.Verifier == nil || cfg.Issuer == nil || cfg.Usage == nil {
 		return nil, errors.New("exchange: Config is incomplete")
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Exchange{newCallers(cfg.Clients, cfg.Now), cfg.Keys, cfg.Verifier, cfg.Issuer, cfg.Usage}, nil
+	return &Exchange{newCallers(cfg.Clients, cfg.Now), cfg.Keys, cfg.Revoke, cfg.Verifier, cfg.Issuer, cfg.Usage}, nil
 }
 
 // Authenticate returns the client whose secret this is. It fails with a
 // ClientError, or with verifier.ErrUnavailable if the store did not answer.
 func (x *Exchange) Authenticate(ctx context.Context, id string, secret verifier.Secret) (*Caller, error) {
 	return x.callers.authenticate(ctx, id, secret)
+}
+
+// AuthenticateFresh is Authenticate against what is stored now: for calls that do
+// not hold the client against its stored version in a transaction of their own.
+func (x *Exchange) AuthenticateFresh(ctx context.Context, id string, secret verifier.Secret) (*Caller, error) {
+	return x.callers.reread(ctx, id, secret)
 }
 
 // Request is what an authenticated client asks for.
@@ -78,24 +90,38 @@ type Request struct {
 	Permissions verifier.Permissions // nil: all there is
 	Unholdable  bool                 // something was asked that no key can hold
 	Cost        int64                // ≥ 1
+
+	// IdempotencyKey makes the request one that may be sent again for as long as its
+	// token lives: it is charged once, and its repeats get the same claims, signed
+	// anew. Empty: a request of its own.
+	IdempotencyKey string
 }
 
 // Exchange verifies and charges the key, then signs a token for the grant. It
-// fails with ErrRight, with what Verify fails with, or with
+// fails with ErrRight, with what Verify of the verifier fails with, or with
 // issuer.ErrNoSigningKey, which is found out before anything is charged. A
 // client that changed since it was authenticated is held against what it is now.
-func (x *Exchange) Exchange(ctx context.Context, c *Caller, req Request) (issuer.Token, verifier.Grant, error) {
+func (x *Exchange) Exchange(ctx context.Context, c *Caller, req Request) (token issuer.Token, grant verifier.Grant, err error) {
+	err = x.asItIs(ctx, c, func(c *Caller) error {
+		token, grant, err = x.once(ctx, c, req)
+		return err
+	})
+	return token, grant, err
+}
+
+// asItIs calls do again, with the client as it is now, if it changed meanwhile.
+func (x *Exchange) asItIs(ctx context.Context, c *Caller, do func(*Caller) error) error {
 	const tries = 3 // a client that changes faster is not served
 	for range tries {
-		token, grant, err := x.once(ctx, c, req)
+		err := do(c)
 		if !errors.Is(err, verifier.ErrClientChanged) {
-			return token, grant, err
+			return err
 		}
 		if c, err = x.callers.reread(ctx, c.ID, c.secret); err != nil {
-			return issuer.Token{}, verifier.Grant{}, err
+			return err
 		}
 	}
-	return issuer.Token{}, verifier.Grant{}, verifier.ErrUnavailable
+	return verifier.ErrUnavailable
 }
 
 func (x *Exchange) once(ctx context.Context, c *Caller, req Request) (issuer.Token, verifier.Grant, error) {
@@ -105,7 +131,7 @@ func (x *Exchange) once(ctx context.Context, c *Caller, req Request) (issuer.Tok
 	if err := x.issuer.Ready(c.Algorithm); err != nil {
 		return issuer.Token{}, verifier.Grant{}, err
 	}
-	grant, err := x.verifier.Verify(ctx, verifier.Request{
+	asked := verifier.Request{
 		Key:         req.Key,
 		Keyspace:    req.Keyspace,
 		Targets:     req.Targets,
@@ -113,26 +139,48 @@ func (x *Exchange) once(ctx context.Context, c *Caller, req Request) (issuer.Tok
 		Unholdable:  req.Unholdable,
 		Cost:        req.Cost,
 		Client:      c.Allowance(),
+	}
+	asked.Repeat = repeat("exchange", req.IdempotencyKey, asked, func(first verifier.Grant) time.Time {
+		return x.issuer.Expires(c.grant(first))
 	})
+	grant, err := x.verify(ctx, asked)
 	if err != nil {
-		x.count(c, req, grant, err)
 		return issuer.Token{}, grant, err
 	}
-	token, err := x.issuer.Issue(issuer.Grant{
-		Subject:     subject(grant.Owner, grant.KeyID),
-		Audience:    grant.Audience,
-		ClientID:    c.ID,
-		KeyID:       string(grant.KeyID),
-		Keyspace:    grant.Keyspace,
-		Permissions: grant.Permissions,
-		Metadata:    grant.Metadata,
-		Lifetime:    grant.TokenLifetime,
-		NotAfter:    grant.NotAfter,
-		IssuedAt:    grant.GrantedAt,
-		Algorithm:   c.Algorithm,
-		Status:      issuer.StatusRef(grant.Status),
-	})
+	token, err := x.issuer.Issue(c.grant(grant))
+	if errors.Is(err, issuer.ErrExpired) { // a lifetime was cut since: only a new request helps
+		err = verifier.ErrRepeat
+	}
 	return token, grant, err
+}
+
+// verify keeps count of refusals.
+func (x *Exchange) verify(ctx context.Context, req verifier.Request) (verifier.Grant, error) {
+	grant, err := x.verifier.Verify(ctx, req)
+	if err != nil {
+		x.count(req, grant, err)
+	}
+	return grant, err
+}
+
+// grant is what a token says for c.
+func (c *Caller) grant(g verifier.Grant) issuer.Grant {
+	return issuer.Grant{
+		Subject:     subject(g.Owner, g.KeyID),
+		Audience:    g.Audience,
+		ClientID:    c.ID,
+		KeyID:       string(g.KeyID),
+		Keyspace:    g.Keyspace,
+		Permissions: g.Permissions,
+		Metadata:    g.Metadata,
+		Lifetime:    g.TokenLifetime,
+		NotAfter:    g.NotAfter,
+		IssuedAt:    g.GrantedAt,
+		SignedAt:    g.DecidedAt,
+		ID:          g.TokenID,
+		Algorithm:   c.Algorithm,
+		Status:      issuer.StatusRef(g.Status),
+	}
 }
 
 // subject is the key's owner, or the key itself if it has none (RFC 9068 §2.2).
@@ -142,16 +190,16 @@ func subject(owner string, id verifier.KeyID) string {
 
 // count keeps count of a refusal of a known key. What was asked is counted only
 // if the client may ask for it, so that counts stay few.
-func (x *Exchange) count(c *Caller, req Request, about verifier.Grant, refusal error) {
+func (x *Exchange) count(req verifier.Request, about verifier.Grant, refusal error) {
 	if about.KeyID == "" || !errors.Is(refusal, verifier.ErrRefused) {
 		return
 	}
-	n := usage.Count{Key: about.KeyID, Client: c.ID, Outcome: verifier.Reason(refusal)}
+	n := usage.Count{Key: about.KeyID, Client: req.Client.ID, Outcome: verifier.Reason(refusal)}
 	asked := req.Targets
 	if len(asked) == 0 {
-		asked = c.Audiences
+		asked = req.Client.Audiences
 	}
-	if len(asked) == 1 && slices.Contains(c.Audiences, asked[0]) {
+	if len(asked) == 1 && slices.Contains(req.Client.Audiences, asked[0]) {
 		n.Audience = asked[0]
 	}
 	x.usage.Refused(n)

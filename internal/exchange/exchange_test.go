@@ -59,14 +59,12 @@ func newHouse(t *testing.T) *house {
 	t.Helper()
 	h := &house{t: t, now: time.Now()}
 	var err error
-	if h.store, err = sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "cambio.db"), sqlite.Options{}); err != nil {
+	if h.store, err = sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "cambio.db"), sqlite.Options{Now: func() time.Time { return h.now }}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = h.store.Close() })
-	h.manage = manage.New(h.store, nil)
-	if _, h.secret, err = h.manage.CreateClient(t.Context(), manage.NewClient{ID: "orders", Audiences: []string{orders}, Keyspaces: []string{"*"}}); err != nil {
-		t.Fatal(err)
-	}
+	h.manage = manage.New(h.store)
+	h.secret = h.newClient(manage.NewClient{ID: "orders", Audiences: []string{orders}, Keyspaces: []string{"*"}})
 	ring, err := issuer.OpenKeyring(t.Context(), issuer.KeyringConfig{Store: h.store, MasterKey: issuer.NewMasterKey()})
 	if err != nil {
 		t.Fatal(err)
@@ -81,11 +79,32 @@ func newHouse(t *testing.T) *house {
 	}
 	h.counts = usage.NewRecorder(usage.RecorderConfig{Store: h.store, Log: slog.New(slog.DiscardHandler)})
 	h.verifier, h.issuer = v, iss
-	h.Exchange, err = exchange.New(exchange.Config{Clients: h, Keys: h.store, Verifier: v, Issuer: iss, Usage: h.counts, Now: func() time.Time { return h.now }})
+	h.Exchange, err = exchange.New(h.config())
 	if err != nil {
 		t.Fatal(err)
 	}
 	return h
+}
+
+// config is that of an exchange on the store, with the clock of the test.
+func (h *house) config() exchange.Config {
+	return exchange.Config{
+		Clients: h, Keys: h.store, Verifier: h.verifier, Issuer: h.issuer, Usage: h.counts,
+		Revoke: func(ctx context.Context, c *client.Client, id verifier.KeyID) error {
+			_, err := h.manage.As(manage.By{Client: c}).RevokeKey(ctx, id)
+			return err
+		},
+		Now: func() time.Time { return h.now },
+	}
+}
+
+func (h *house) newClient(n manage.NewClient) verifier.Secret {
+	h.t.Helper()
+	c, err := h.manage.CreateClient(h.t.Context(), n)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return c.Secret
 }
 
 func (h *house) newKey(n manage.NewKey) manage.CreatedKey {
@@ -104,6 +123,31 @@ func (h *house) authenticate() *exchange.Caller {
 		h.t.Fatal(err)
 	}
 	return c
+}
+
+// wantUsage writes what was counted, and compares.
+func (h *house) wantUsage(want []usage.Point) {
+	h.t.Helper()
+	ctx, stop := context.WithCancel(h.t.Context())
+	var worker sync.WaitGroup
+	worker.Go(func() { h.counts.Run(ctx) })
+	stop()
+	worker.Wait()
+	got, err := h.store.Usage(h.t.Context(), usage.Query{})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		h.t.Error(diff)
+	}
+}
+
+// wantRemaining fails the test unless the key has so many uses left.
+func (h *house) wantRemaining(id verifier.KeyID, want int64) {
+	h.t.Helper()
+	if k, err := h.manage.Key(h.t.Context(), id); err != nil || k.Budget.Remaining != want {
+		h.t.Errorf("%d remaining, want %d; %v", k.Budget.Remaining, want, err)
+	}
 }
 
 func (h *house) exchange(c *exchange.Caller, key verifier.Secret) error {
@@ -126,11 +170,27 @@ func TestABusyClientIsReadOnceASecond(t *testing.T) {
 	}
 }
 
+func TestWhoMustBeSureReadsTheClientEveryTime(t *testing.T) {
+	h := newHouse(t)
+	for range 3 {
+		if _, err := h.AuthenticateFresh(t.Context(), "orders", h.secret); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if h.reads != 3 {
+		t.Errorf("read %d times", h.reads)
+	}
+	h.change = func(c *client.Client) { c.Disabled = true }
+	if _, err := h.AuthenticateFresh(t.Context(), "orders", h.secret); !errors.Is(err, exchange.ErrClient) {
+		t.Errorf("disabled a moment ago: %v", err)
+	}
+}
+
 func TestWhatIsRememberedRefusesNobody(t *testing.T) {
 	h := newHouse(t)
 	h.authenticate()
 	fresh := verifier.NewSecret("a secret made a moment ago")
-	h.change = func(c *client.Client) { c.Secrets = append(c.Secrets, fresh.Digest()) }
+	h.change = func(c *client.Client) { c.Secrets = append(c.Secrets, client.Secret{Digest: fresh.Digest()}) }
 	if _, err := h.Authenticate(t.Context(), "orders", fresh); err != nil {
 		t.Errorf("a new secret: %v", err)
 	}
@@ -148,7 +208,9 @@ func TestAWrongSecretIsRefused(t *testing.T) {
 
 func TestAHungDatabaseHangsNobody(t *testing.T) {
 	h := newHouse(t)
-	x, err := exchange.New(exchange.Config{Clients: hung{t}, Keys: h.store, Verifier: h.verifier, Issuer: h.issuer, Usage: h.counts})
+	cfg := h.config()
+	cfg.Clients = hung{t}
+	x, err := exchange.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,24 +286,11 @@ func TestRefusalsOfKnownKeysAreCounted(t *testing.T) {
 	if err := h.exchange(c, good.Secret); err != nil {
 		t.Fatal(err)
 	}
-
-	ctx, stop := context.WithCancel(t.Context())
-	var worker sync.WaitGroup
-	worker.Go(func() { h.counts.Run(ctx) })
-	stop()
-	worker.Wait()
-	got, err := h.store.Usage(t.Context(), usage.Query{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := []usage.Point{
+	h.wantUsage([]usage.Point{
 		{Client: "orders", Outcome: "audience", Requests: 1},
 		{Client: "orders", Audience: orders, Outcome: usage.Granted, Requests: 1, Cost: 1},
 		{Client: "orders", Audience: orders, Outcome: "spent", Requests: 2},
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
-	}
+	})
 }
 
 func TestAnExchangeNeedsAllItsParts(t *testing.T) {
@@ -271,14 +320,7 @@ func TestTheSubjectIsTheOwnerOrTheKeyItself(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		payload, err := base64.RawURLEncoding.DecodeString(strings.Split(token.Value, ".")[1])
-		if err != nil {
-			t.Fatal(err)
-		}
-		var claims wire.Claims
-		if err := json.Unmarshal(payload, &claims); err != nil {
-			t.Fatal(err)
-		}
+		claims := claimsOf(t, token)
 		want := owner
 		if want == "" {
 			want = string(key.Key.ID)
@@ -289,19 +331,29 @@ func TestTheSubjectIsTheOwnerOrTheKeyItself(t *testing.T) {
 	}
 }
 
+func claimsOf(t *testing.T, token issuer.Token) (claims wire.Claims) {
+	t.Helper()
+	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(token.Value, ".")[1])
+	if err == nil {
+		err = json.Unmarshal(payload, &claims)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return claims
+}
+
 func TestWithoutASigningKeyNothingIsCharged(t *testing.T) {
 	h := newHouse(t)
 	five := int64(5)
 	key := h.newKey(manage.NewKey{Remaining: &five})
-	v, err := verifier.New(verifier.Config{Store: h.store})
-	if err != nil {
-		t.Fatal(err)
-	}
 	iss, err := issuer.New(issuer.Config{Issuer: "https://keys.example.com", Keyring: &issuer.Keyring{}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	x, err := exchange.New(exchange.Config{Clients: h.store, Keys: h.store, Verifier: v, Issuer: iss, Usage: h.counts})
+	cfg := h.config()
+	cfg.Issuer = iss
+	x, err := exchange.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -331,10 +383,7 @@ func TestTheLargestTokenFits(t *testing.T) {
 		t.Fatal(err)
 	}
 	id := strings.Repeat("c", 64)
-	_, secret, err := h.manage.CreateClient(t.Context(), manage.NewClient{ID: id, Audiences: []string{audience}, Keyspaces: []string{"*"}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	secret := h.newClient(manage.NewClient{ID: id, Audiences: []string{audience}, Keyspaces: []string{"*"}})
 	key := h.newKey(manage.NewKey{
 		Keyspace: strings.Repeat("k", 64), Owner: quotes[:255], Permissions: wide,
 		Metadata: json.RawMessage(`{"m":"` + strings.Repeat("x", 2048-8) + `"}`),

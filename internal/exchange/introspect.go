@@ -24,9 +24,6 @@ type Keys interface {
 	// database's clock.
 	FindKey(ctx context.Context, id verifier.KeyID) (*verifier.Record, time.Time, error)
 	FindDigest(ctx context.Context, digest verifier.Digest) (*verifier.Record, time.Time, error)
-
-	// ChangeKey is manage.KeyStore's.
-	ChangeKey(ctx context.Context, id verifier.KeyID, change func(now time.Time, key *verifier.Key) error) (verifier.Record, time.Time, error)
 }
 
 // Introspection is what an authenticated client may know of a token or an API key
@@ -101,15 +98,23 @@ func (x *Exchange) introspectToken(ctx context.Context, c *Caller, token string)
 // use its keyspace and has the right tokens:revoke (RFC 7009 §2.1). A key that is
 // not there, or not for this client, is no error. It returns the key that was
 // revoked, empty if none was, and fails with ErrTokenType for what is no key.
-func (x *Exchange) Revoke(ctx context.Context, c *Caller, token string) (verifier.KeyID, error) {
+func (x *Exchange) Revoke(ctx context.Context, c *Caller, token string) (id verifier.KeyID, err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
+	defer cancel()
+	err = x.asItIs(ctx, c, func(c *Caller) error {
+		id, err = x.revokeOnce(ctx, c, token)
+		return err
+	})
+	return id, err
+}
+
+func (x *Exchange) revokeOnce(ctx context.Context, c *Caller, token string) (verifier.KeyID, error) {
 	if !c.Holds(client.TokensRevoke) {
 		return "", ErrRight
 	}
 	if LooksLikeJWT(token) {
 		return "", ErrTokenType
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
-	defer cancel()
 	rec, _, err := x.keys.FindDigest(ctx, verifier.NewSecret(token).Digest())
 	if err != nil {
 		return "", unavailable(err)
@@ -117,11 +122,7 @@ func (x *Exchange) Revoke(ctx context.Context, c *Caller, token string) (verifie
 	if rec == nil || !mayUse(c, rec.Key.Keyspace) || rec.Key.State == verifier.Revoked {
 		return "", nil
 	}
-	_, _, err = x.keys.ChangeKey(ctx, rec.Key.ID, func(_ time.Time, key *verifier.Key) error {
-		key.State = verifier.Revoked
-		return nil
-	})
-	if err != nil {
+	if err := x.revoke(ctx, c.Client, rec.Key.ID); err != nil {
 		return "", unavailable(err)
 	}
 	return rec.Key.ID, nil

@@ -94,13 +94,10 @@ func TestTwoAuthorizationHeadersAreRefused(t *testing.T) {
 func TestASecretSplitsAtTheFirstColon(t *testing.T) {
 	w := newWorld(t)
 	secret := keepSecret("with:two:colons and a +")
-	err := w.store.CreateClient(t.Context(), client.Client{
+	w.addClient(client.Client{
 		ID: "colons", Rights: []client.Right{client.TokensExchange}, Audiences: []string{orders}, Keyspaces: []string{"default"},
-		Secrets: []verifier.Digest{verifier.NewSecret(secret).Digest()}, CreatedAt: noon,
+		Secrets: []client.Secret{{Digest: verifier.NewSecret(secret).Digest()}}, CreatedAt: noon,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	_, key := w.newKey(manage.NewKey{})
 	r := w.post(form(key).Encode())
 	r.Header.Set("Authorization", basic("colons:with:two:colons+and+a+%2B"))
@@ -110,13 +107,10 @@ func TestASecretSplitsAtTheFirstColon(t *testing.T) {
 func TestADisabledClientIsRefusedLikeAnUnknownOne(t *testing.T) {
 	w := newWorld(t)
 	secret := keepSecret("a secret of a disabled client")
-	err := w.store.CreateClient(t.Context(), client.Client{
+	w.addClient(client.Client{
 		ID: "disabled", Rights: []client.Right{client.TokensExchange}, Audiences: []string{orders}, Disabled: true,
-		Secrets: []verifier.Digest{verifier.NewSecret(secret).Digest()}, CreatedAt: noon,
+		Secrets: []client.Secret{{Digest: verifier.NewSecret(secret).Digest()}}, CreatedAt: noon,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	var answers []string
 	for _, pair := range []string{"disabled:" + url.QueryEscape(secret), "nobody:x", w.clientID + ":x"} {
 		r := w.post(form("x").Encode())

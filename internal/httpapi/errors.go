@@ -102,6 +102,8 @@ func answerFor(err error, reasons bool) answer {
 		return say(http.StatusBadRequest, wire.ErrInvalidScope, "the scope is malformed or exceeds what client and key hold")
 	case errors.Is(err, verifier.ErrRefused):
 		return badKey(err, reasons)
+	case errors.Is(err, verifier.ErrRepeat):
+		return keyReused(http.StatusBadRequest, wire.ErrInvalidRequest)
 	case errors.Is(err, verifier.ErrBadRequest):
 		return say(http.StatusBadRequest, wire.ErrInvalidRequest, "the request makes no sense")
 	case errors.Is(err, issuer.ErrStatusesUnknown):
@@ -112,6 +114,13 @@ func answerFor(err error, reasons bool) answer {
 		return say(errNotFound.status, errNotFound.code, errNotFound.description)
 	}
 	return failure(err)
+}
+
+// keyReused is the answer when an idempotency key stands for another request.
+func keyReused(status int, code string) answer {
+	a := say(status, code, "the Idempotency-Key was used for another request")
+	a.body.Reason, a.reason = wire.ReasonKeyReused, wire.ReasonKeyReused
+	return a
 }
 
 // failure is the answer when we could not tell. It never looks like a bad key,

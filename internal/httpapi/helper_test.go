@@ -21,6 +21,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/cambio-auth/cambio/internal/audit"
 	"github.com/cambio-auth/cambio/internal/client"
 	"github.com/cambio-auth/cambio/internal/exchange"
 	"github.com/cambio-auth/cambio/internal/httpapi"
@@ -90,15 +91,16 @@ func (b *lockedBuffer) String() string {
 
 // world is a whole server on a database of its own, whose clock stands still.
 type world struct {
-	counts *usage.Recorder
-	t      *testing.T
-	store  *sqlite.Store
-	manage *manage.Manager
-	clock  *atomic.Pointer[time.Time]
-	logs   *lockedBuffer
-	master issuer.MasterKey
-	issuer *issuer.Issuer
-	server *httpapi.Server
+	counts   *usage.Recorder
+	refusals *audit.Recorder // writes nothing until it is run
+	t        *testing.T
+	store    *sqlite.Store
+	manage   *manage.Manager
+	clock    *atomic.Pointer[time.Time]
+	logs     *lockedBuffer
+	master   issuer.MasterKey
+	issuer   *issuer.Issuer
+	server   *httpapi.Server
 
 	clientID, secret string // may exchange for orders and billing
 }
@@ -120,7 +122,9 @@ func newWorld(t *testing.T, with ...options) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = w.store.Close() })
-	w.manage = manage.New(w.store, now)
+	w.manage = manage.New(w.store)
+
+	w.refusals = audit.NewRecorder(audit.RecorderConfig{Store: w.store, Log: slog.New(slog.DiscardHandler), Now: now})
 
 	var keys verifier.Store = w.store
 	var opt options
@@ -176,7 +180,7 @@ func (w *world) config(keys verifier.Store) setup {
 			Issuer: issuerURL,
 			Log:    slog.New(slog.NewJSONHandler(io.MultiWriter(w.logs, &everything), &slog.HandlerOptions{Level: slog.LevelDebug})),
 		},
-		httpapi.Parts{Exchange: w.newExchange(v, iss), Keys: ring, JWKS: ring.JWKS, Statuses: w.statuses(w.store), Ready: w.store.Ping},
+		httpapi.Parts{Exchange: w.newExchange(v, iss), Keys: ring, Manage: w.manage, Refusals: w.refusals, JWKS: ring.JWKS, Statuses: w.statuses(w.store), Ready: w.store.Ping},
 	}
 }
 
@@ -193,7 +197,13 @@ func (w *world) statuses(store issuer.StatusStore) *issuer.StatusLists {
 func (w *world) newExchange(v *verifier.Verifier, i *issuer.Issuer) *exchange.Exchange {
 	w.t.Helper()
 	w.counts = usage.NewRecorder(usage.RecorderConfig{Store: w.store, Log: slog.New(slog.DiscardHandler)})
-	x, err := exchange.New(exchange.Config{Clients: w.store, Keys: w.store, Verifier: v, Issuer: i, Usage: w.counts})
+	x, err := exchange.New(exchange.Config{
+		Clients: w.store, Keys: w.store, Verifier: v, Issuer: i, Usage: w.counts,
+		Revoke: func(ctx context.Context, c *client.Client, id verifier.KeyID) error {
+			_, err := w.manage.As(manage.By{Client: c}).RevokeKey(ctx, id)
+			return err
+		},
+	})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -215,11 +225,32 @@ func (w *world) setClock(at time.Time) { w.clock.Store(&at) }
 
 func (w *world) newClient(n manage.NewClient) (secret string) {
 	w.t.Helper()
-	_, s, err := w.manage.CreateClient(w.t.Context(), n)
+	c, err := w.manage.CreateClient(w.t.Context(), n)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return keepSecret(s.Reveal())
+	return keepSecret(c.Secret.Reveal())
+}
+
+// addClient and addKey store things as they are, also with secrets that we never make.
+func (w *world) addClient(c client.Client) {
+	w.t.Helper()
+	w.change(func(ctx context.Context, tx manage.Tx) error { return tx.AddClient(ctx, c) })
+}
+
+func (w *world) addKey(key verifier.Key) {
+	w.t.Helper()
+	budget := verifier.Budget{ID: verifier.BudgetID("bud_" + key.ID)}
+	w.change(func(ctx context.Context, tx manage.Tx) error {
+		return tx.AddKeys(ctx, []manage.KeyRecord{{Record: verifier.Record{Key: key, Keyspace: verifier.Keyspace{Name: key.Keyspace}, Budget: &budget}}})
+	})
+}
+
+func (w *world) change(do func(ctx context.Context, tx manage.Tx) error) {
+	w.t.Helper()
+	if err := w.store.Change(w.t.Context(), do); err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 func (w *world) newKey(n manage.NewKey) (verifier.KeyID, string) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cambio-auth/cambio/internal/client"
 	"github.com/cambio-auth/cambio/internal/exchange"
+	"github.com/cambio-auth/cambio/internal/wire"
 	"github.com/cambio-auth/cambio/verifier"
 )
 
@@ -16,6 +17,7 @@ import (
 type call struct {
 	began  time.Time
 	remote string
+	route  string           // of the management API
 	client *exchange.Caller // nil: not authenticated
 	asked  []string         // targets
 	grant  verifier.Grant
@@ -28,25 +30,45 @@ func (c *call) mayKnowReasons() bool {
 }
 
 func (s *Server) logExchanged(ctx context.Context, c *call) {
-	s.log.LogAttrs(ctx, slog.LevelInfo, "exchanged",
+	s.log.LogAttrs(ctx, slog.LevelInfo, "exchanged", append(c.granted(), slog.String("kid", c.kid), slog.String("jti", c.jti))...)
+}
+
+// logVerified tells the outcome, also where the caller may not know.
+func (s *Server) logVerified(ctx context.Context, c *call, refusal error) {
+	outcome := wire.CodeValid
+	if refusal != nil {
+		outcome = verifier.Reason(refusal)
+	}
+	s.log.LogAttrs(ctx, slog.LevelInfo, "verified", append(c.granted(), slog.String("outcome", outcome))...)
+}
+
+// granted is what the log says of a key that was looked at.
+func (c *call) granted() []slog.Attr {
+	attrs := []slog.Attr{
 		slog.String("key_id", string(c.grant.KeyID)),
 		slog.String("client", c.client.ID),
 		slog.String("audience", c.grant.Audience),
-		slog.String("kid", c.kid),
-		slog.String("jti", c.jti),
 		slog.Duration("duration", time.Since(c.began)),
 		slog.String("remote", c.remote),
-	)
+	}
+	if c.grant.Replayed {
+		attrs = append(attrs, slog.Bool("replayed", true))
+	}
+	return attrs
 }
 
 // logRefused tells the reason that the caller may not know. Of what the caller
 // sent it repeats only what we have on record.
 func (s *Server) logRefused(ctx context.Context, c *call, a answer, err error) {
+	s.countRefused(c, err)
 	attrs := []slog.Attr{
 		slog.String("outcome", a.body.Error),
 		slog.Int("status", a.status),
 		slog.Duration("duration", time.Since(c.began)),
 		slog.String("remote", c.remote),
+	}
+	if c.route != "" {
+		attrs = append(attrs, slog.String("route", c.route))
 	}
 	if c.grant.KeyID != "" {
 		attrs = append(attrs, slog.String("key_id", string(c.grant.KeyID)))
@@ -75,4 +97,18 @@ func (s *Server) logRefused(ctx context.Context, c *call, a answer, err error) {
 		attrs = append(attrs, slog.Any("err", err))
 	}
 	s.log.LogAttrs(ctx, level, "refused", attrs...)
+}
+
+// countRefused keeps count of refused authentications, for the audit.
+func (s *Server) countRefused(c *call, err error) {
+	parts := s.parts.Load()
+	if parts == nil || parts.Refusals == nil || !errors.Is(err, exchange.ErrClient) {
+		return
+	}
+	var stranger *exchange.ClientError
+	known := ""
+	if errors.As(err, &stranger) {
+		known = stranger.Known
+	}
+	parts.Refusals.Refused(known, c.remote)
 }

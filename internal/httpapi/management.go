@@ -1,132 +1,214 @@
 package httpapi
 
 import (
-	"encoding/json"
+	"context"
 	"errors"
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/cambio-auth/cambio/internal/audit"
 	"github.com/cambio-auth/cambio/internal/client"
-	"github.com/cambio-auth/cambio/internal/exchange"
 	"github.com/cambio-auth/cambio/internal/wire"
-	"github.com/cambio-auth/cambio/issuer"
 )
 
-var (
-	errForbidden = &requestError{http.StatusForbidden, "", "the client has no right to do this"}
-	errJSON      = &requestError{http.StatusBadRequest, "", "the body must be a JSON object with no other members than are known here"}
-)
+// manageTimeout is how long what is managed may take: a database that hangs must not
+// hang its callers, and an answer must still be written in time.
+const manageTimeout = 20 * time.Second
 
-// managed is a handler of the management API: for clients with a right, by
-// client_secret_basic. Its errors are problems (RFC 9457). Whoever fails to
-// authenticate is told nothing else.
-func (s *Server) managed(right client.Right, do func(c echo.Context, call *call, keys *issuer.Keyring) (any, error)) echo.HandlerFunc {
+// operation is something that a client with one of these rights may do, by
+// client_secret_basic.
+type operation struct {
+	method, path string // the path is below the issuer's
+	rights       []client.Right
+	query        []string // the parameters that it knows; all but keyspace stand once
+	media        []string // what it can answer with; none: JSON
+	body         int      // bytes that it reads, at most; zero: it takes no body
+	patches      bool     // the body may be a merge patch
+	once         bool     // it may be repeated under an Idempotency-Key
+
+	// version tells which version of a thing is there now, for If-Match. Nil: it is
+	// about nothing that has one.
+	version func(r *request) (int64, error)
+
+	do func(r *request) (result, error)
+}
+
+func (o *operation) changes() bool { return o.method != http.MethodGet }
+
+// result is what was done, or found.
+type result struct {
+	status   int    // zero: 200
+	body     any    // nil: none
+	version  int64  // of what is in the body, for its ETag; zero: it has none
+	location string // of what was made, below the issuer's path
+	next     url.Values
+	target   string // the id, name or kid for the log: something that is on record
+
+	// stream writes what is not JSON, of a media type, when everything else is done.
+	stream func(ctx context.Context, w *echo.Response) error
+	media  string
+}
+
+// managed serves the operations of one path, each of its own method. Their errors are
+// problems (RFC 9457). Whoever fails to authenticate is told nothing else.
+func (s *Server) managed(ops []operation) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		call := &call{began: time.Now(), remote: c.RealIP()}
-		said, err := s.manage(c, call, right, do)
+		op := &ops[slices.IndexFunc(ops, func(o operation) bool { return o.method == c.Request().Method })]
+		call := &call{began: time.Now(), remote: c.RealIP(), route: op.method + " " + op.path}
+		r := &request{echo: c, op: op, call: call}
 		noStore(c.Response().Header())
-		if err == nil {
-			s.log.LogAttrs(c.Request().Context(), slog.LevelInfo, "managed",
-				slog.String("client", call.client.ID), slog.String("route", c.Request().Method+" "+c.Path()),
-				slog.Duration("duration", time.Since(call.began)), slog.String("remote", call.remote))
-			return c.JSON(http.StatusOK, said)
-		}
-		refusal := problemFor(err)
-		s.logRefused(c.Request().Context(), call, refusal, err)
-		if refusal.status == http.StatusUnauthorized {
-			c.Response().Header().Set("WWW-Authenticate", `Basic realm="cambio", charset="UTF-8"`)
-		}
-		c.Response().Header().Set("Content-Type", wire.MediaProblem)
-		c.Response().WriteHeader(refusal.status)
-		return json.NewEncoder(c.Response()).Encode(wire.Problem{
-			Title: http.StatusText(refusal.status), Status: refusal.status, Detail: refusal.body.Description,
-		})
-	}
-}
-
-func (s *Server) manage(c echo.Context, call *call, right client.Right, do func(c echo.Context, call *call, keys *issuer.Keyring) (any, error)) (any, error) {
-	parts, release, err := s.admit(c, nil, call)
-	if err != nil {
-		return nil, err
-	}
-	defer release()
-	if !call.client.Holds(right) {
-		return nil, errForbidden
-	}
-	if parts.Keys == nil {
-		return nil, errNotFound
-	}
-	return do(c, call, parts.Keys)
-}
-
-// problemFor is answerFor for the management API.
-func problemFor(err error) answer {
-	switch {
-	case errors.Is(err, issuer.ErrUnknownKID):
-		return say(http.StatusNotFound, "", "there is no signing key of that kid")
-	case errors.Is(err, issuer.ErrNoPending):
-		return say(http.StatusConflict, "", "no key waits to sign; the server makes one within a second")
-	case errors.Is(err, exchange.ErrClient):
-		return say(http.StatusUnauthorized, wire.ErrInvalidClient, "the client could not be authenticated")
-	}
-	return answerFor(err, false)
-}
-
-// signingKeys is GET /v1/signing-keys.
-func (s *Server) signingKeys(c echo.Context, _ *call, keys *issuer.Keyring) (any, error) {
-	views, err := keys.Keys(c.Request().Context())
-	if err != nil {
-		return nil, err
-	}
-	all := make([]wire.SigningKey, len(views))
-	for i, v := range views {
-		all[i] = v.Wire()
-	}
-	return map[string]any{"signing_keys": all}, nil
-}
-
-// rotateSigningKeys is POST /v1/signing-keys/rotate.
-func (s *Server) rotateSigningKeys(c echo.Context, call *call, keys *issuer.Keyring) (any, error) {
-	var how struct {
-		Emergency bool `json:"emergency"`
-		Fresh     bool `json:"fresh"`
-	}
-	if err := readJSON(c, &how); err != nil {
-		return nil, err
-	}
-	if how.Fresh && !how.Emergency {
-		return nil, &requestError{http.StatusBadRequest, "", "fresh is for an emergency"}
-	}
-	if err := keys.Rotate(c.Request().Context(), issuer.Rotation{Emergency: how.Emergency, Fresh: how.Fresh}); err != nil {
-		return nil, err
-	}
-	return s.signingKeys(c, call, keys)
-}
-
-// revokeSigningKey is POST /v1/signing-keys/KID/revoke.
-func (s *Server) revokeSigningKey(c echo.Context, call *call, keys *issuer.Keyring) (any, error) {
-	if err := keys.Revoke(c.Request().Context(), c.Param("kid")); err != nil {
-		return nil, err
-	}
-	return s.signingKeys(c, call, keys)
-}
-
-// readJSON reads a body that may be empty.
-func readJSON(c echo.Context, v any) error {
-	decoder := json.NewDecoder(http.MaxBytesReader(c.Response().Writer, c.Request().Body, maxBody))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(v); err != nil {
-		if errors.Is(err, io.EOF) {
+		done, err := s.manage(r)
+		if err != nil {
+			s.refuseManaged(r, err)
 			return nil
 		}
-		return errJSON
+		s.logManaged(r, done)
+		return s.answerManaged(r, done)
 	}
-	if decoder.More() {
-		return errJSON
+}
+
+// manage is the order of checks: client, right, query, body, conditions; then what
+// manage has against it.
+func (s *Server) manage(r *request) (result, error) {
+	body, unread := r.readBody() // told to nobody who is not authenticated
+	release, err := s.admitManager(r)
+	if err != nil {
+		return result{}, err
+	}
+	defer release()
+	if !slices.ContainsFunc(r.op.rights, r.call.client.Holds) {
+		return result{}, errForbidden
+	}
+	if r.parts.Manage == nil || r.parts.Keys == nil {
+		return result{}, errNotFound
+	}
+	if err := errors.Join(unread, r.open(body)); err != nil {
+		return result{}, err
+	}
+	ctx := r.echo.Request().Context()
+	if r.op.changes() { // is not cut in two by a caller that leaves
+		ctx = context.WithoutCancel(ctx)
+	}
+	ctx, cancel := context.WithTimeout(ctx, manageTimeout)
+	defer cancel()
+	r.ctx = ctx
+	if err := r.condition(); err != nil {
+		return result{}, err
+	}
+	return r.op.do(r)
+}
+
+// admitManager is admit for who manages: its rights are never taken from memory.
+func (s *Server) admitManager(r *request) (release func(), err error) {
+	if release, err = s.slot(); err != nil {
+		return nil, err
+	}
+	if r.parts = s.parts.Load(); r.parts == nil {
+		err = errStarting
+	} else {
+		var cred credentials
+		if cred, err = credentialsOf(r.echo.Request().Header, nil); err == nil {
+			r.call.client, err = r.parts.Exchange.AuthenticateFresh(r.echo.Request().Context(), cred.id, cred.secret)
+		}
+	}
+	if err != nil {
+		release()
+		return nil, err
+	}
+	return release, nil
+}
+
+func (r *request) readBody() ([]byte, error) {
+	req := r.echo.Request()
+	most := int64(r.op.body)
+	if req.ContentLength > most {
+		return nil, r.tooLarge()
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(r.echo.Response().Writer, req.Body, most))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return nil, r.tooLarge()
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, errSlowBody
+	case err != nil:
+		return nil, errBody
+	}
+	return body, nil
+}
+
+func (r *request) tooLarge() error {
+	if r.op.body == 0 {
+		return &requestError{http.StatusBadRequest, "", "there must be no body"}
+	}
+	return &requestError{http.StatusRequestEntityTooLarge, "", "the body must be at most " + strconv.Itoa(r.op.body>>10) + " KiB"}
+}
+
+// answerManaged writes what was done. What is streamed is written without a slot: who
+// reads slowly keeps nobody out.
+func (s *Server) answerManaged(r *request, done result) error {
+	c, h := r.echo, r.echo.Response().Header()
+	if done.version != 0 {
+		h.Set("ETag", `"`+strconv.FormatInt(done.version, 10)+`"`)
+	}
+	if done.location != "" {
+		h.Set("Location", s.base+done.location)
+	}
+	if done.next != nil {
+		h.Set("Link", `<?`+done.next.Encode()+`>; rel="next"`) // RFC 8288 §3
+	}
+	if r.did.Replayed {
+		h.Set(wire.HeaderReplayed, "true")
+	}
+	status := max(done.status, http.StatusOK)
+	switch {
+	case done.stream != nil:
+		return s.stream(r, done)
+	case done.body == nil:
+		return c.NoContent(status)
+	}
+	return c.JSON(status, done.body)
+}
+
+// stream cuts the connection if it cannot go on: half of a list must not pass for a
+// whole one.
+func (s *Server) stream(r *request, done result) error {
+	c := r.echo
+	c.Response().Header().Set("Content-Type", done.media)
+	c.Response().WriteHeader(http.StatusOK)
+	if err := done.stream(c.Request().Context(), c.Response()); err != nil {
+		s.log.WarnContext(c.Request().Context(), "cut off", "route", r.call.route, "err", err)
+		panic(http.ErrAbortHandler)
 	}
 	return nil
+}
+
+// logManaged writes one line for each call. With a change it has where the audit log
+// ended: a log that is rewritten later no longer passes through there.
+func (s *Server) logManaged(r *request, done result) {
+	attrs := []slog.Attr{
+		slog.String("route", r.call.route),
+		slog.Int("status", max(done.status, http.StatusOK)),
+		slog.String("client", r.call.client.ID),
+		slog.Duration("duration", time.Since(r.call.began)),
+		slog.String("remote", r.call.remote),
+	}
+	if done.target != "" {
+		attrs = append(attrs, slog.String("target", done.target))
+	}
+	if r.did.Log != (audit.Head{}) {
+		attrs = append(attrs, slog.Int64("audit_seq", r.did.Log.Seq), slog.String("audit_hash", r.did.Log.Hash.String()))
+	}
+	if r.did.Replayed {
+		attrs = append(attrs, slog.Bool("replayed", true))
+	}
+	s.log.LogAttrs(r.echo.Request().Context(), slog.LevelInfo, "managed", attrs...)
 }

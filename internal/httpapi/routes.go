@@ -9,11 +9,11 @@ import (
 	"net/netip"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/cambio-auth/cambio/internal/client"
 	"github.com/cambio-auth/cambio/internal/wire"
 )
 
@@ -25,9 +25,8 @@ func (s *Server) publicRoutes(base string, address echo.IPExtractor) *echo.Echo 
 	route(e, base+wire.PathToken, s.token, http.MethodPost)
 	route(e, base+wire.PathIntrospect, s.introspect, http.MethodPost)
 	route(e, base+wire.PathRevoke, s.revoke, http.MethodPost)
-	route(e, base+wire.PathSigningKeys, s.managed(client.SigningKeysRead, s.signingKeys), http.MethodGet)
-	route(e, base+wire.PathSigningKeys+"/rotate", s.managed(client.SigningKeysWrite, s.rotateSigningKeys), http.MethodPost)
-	route(e, base+wire.PathSigningKeys+"/:kid/revoke", s.managed(client.SigningKeysWrite, s.revokeSigningKey), http.MethodPost)
+	route(e, base+wire.PathVerify, s.verify, http.MethodPost)
+	s.manageRoutes(e, base)
 	route(e, base+wire.PathJWKS, s.serveJWKS, http.MethodGet, http.MethodHead)
 	route(e, base+wire.PathStatusLists, s.serveStatusLists, http.MethodGet, http.MethodHead)
 	route(e, base+wire.PathStatusLists+"/:list", s.serveStatusList, http.MethodGet, http.MethodHead)
@@ -38,6 +37,25 @@ func (s *Server) publicRoutes(base string, address echo.IPExtractor) *echo.Echo 
 		}
 	}
 	return e
+}
+
+// manageRoutes has one handler for all operations of a path.
+func (s *Server) manageRoutes(e *echo.Echo, base string) {
+	route(e, base+wire.PathOpenAPI, s.serveOpenAPI, http.MethodGet, http.MethodHead)
+	of := map[string][]operation{}
+	for _, op := range slices.Concat(
+		keyOperations(), keyspaceOperations(), clientOperations(), signingKeyOperations(),
+		usageOperations(), auditOperations(), leakOperations(),
+	) {
+		of[op.path] = append(of[op.path], op)
+	}
+	for path, ops := range of {
+		methods := make([]string, len(ops))
+		for i, op := range ops {
+			methods[i] = op.method
+		}
+		route(e, base+path, s.managed(ops), methods...)
+	}
 }
 
 func (s *Server) operationsRoutes() *echo.Echo {
@@ -52,7 +70,12 @@ func (s *Server) newEcho(address echo.IPExtractor) *echo.Echo {
 	e.Logger.SetOutput(io.Discard) // we have our own
 	e.IPExtractor = address
 	e.HTTPErrorHandler = func(err error, c echo.Context) {
-		if !c.Response().Committed {
+		switch {
+		case c.Response().Committed:
+		case strings.HasPrefix(c.Request().URL.Path, s.base+wire.PathManagement):
+			refusal, fields := problemFor(err)
+			writeProblem(c, refusal, fields)
+		default:
 			answerFor(err, false).write(c)
 		}
 	}

@@ -1,7 +1,8 @@
-// Package httpapi is the HTTP of a server: the token endpoint (RFC 8693), the
-// key set, the status lists, the metadata documents, and health. It decodes requests, authenticates
-// who sends them, and encodes answers; what is granted is decided in exchange and
-// below. All errors become answers in one function, answerFor.
+// Package httpapi is the HTTP of a server: the token endpoint (RFC 8693), the key set,
+// the status lists, the metadata documents, the management API, and health. It decodes
+// requests, authenticates who sends them, and encodes answers; what is granted is
+// decided in exchange and below, and what may be changed in manage. All errors become
+// answers in one function, answerFor, or problemFor for the management API.
 //
 // # Why the slots are taken after the body was read
 //
@@ -27,7 +28,9 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/cambio-auth/cambio/internal/audit"
 	"github.com/cambio-auth/cambio/internal/exchange"
+	"github.com/cambio-auth/cambio/internal/manage"
 	"github.com/cambio-auth/cambio/issuer"
 )
 
@@ -56,6 +59,8 @@ type Server struct {
 	parts    atomic.Pointer[Parts] // nil: not open yet
 	log      *slog.Logger
 	metadata document
+	openapi  document
+	base     string        // the issuer's path
 	slots    chan struct{} // one for every exchange that runs
 	grace    time.Duration
 	tls      *tls.Config
@@ -81,6 +86,10 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	openapi, err := newOpenAPI(cfg.Issuer)
+	if err != nil {
+		return nil, err
+	}
 	if cfg.MaxConcurrent <= 0 {
 		cfg.MaxConcurrent = 512
 	}
@@ -90,6 +99,8 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		log:      cfg.Log,
 		metadata: metadata,
+		openapi:  openapi,
+		base:     base,
 		slots:    make(chan struct{}, cfg.MaxConcurrent),
 		grace:    cfg.Grace,
 		tls:      cfg.TLS,
@@ -102,7 +113,9 @@ func New(cfg Config) (*Server, error) {
 // Parts are what a Server needs a database for.
 type Parts struct {
 	Exchange *exchange.Exchange              // required
-	Keys     *issuer.Keyring                 // managed at /v1/signing-keys; nil: not here
+	Keys     *issuer.Keyring                 // managed at /v1/signing-keys; nil: nothing is managed here
+	Manage   *manage.Manager                 // likewise
+	Refusals *audit.Recorder                 // of clients that are not authenticated; nil: they are not counted
 	JWKS     func() issuer.JWKS              // required: the key set, from memory
 	Statuses *issuer.StatusLists             // required
 	Ready    func(ctx context.Context) error // may we be sent requests? nil: always

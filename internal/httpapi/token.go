@@ -33,6 +33,9 @@ func (s *Server) token(c echo.Context) error {
 		return nil
 	}
 	noStore(c.Response().Header())
+	if call.grant.Replayed {
+		c.Response().Header().Set(wire.HeaderReplayed, "true")
+	}
 	err = c.JSON(http.StatusOK, answer)
 	s.logExchanged(c.Request().Context(), call)
 	return err
@@ -56,6 +59,9 @@ func (s *Server) exchangeForm(c echo.Context, call *call) (wire.TokenResponse, e
 	}
 	req, issued, err := decodeExchange(f)
 	if err != nil {
+		return wire.TokenResponse{}, err
+	}
+	if req.IdempotencyKey, err = idempotencyKey(c.Request().Header); err != nil {
 		return wire.TokenResponse{}, err
 	}
 	call.asked = req.Targets

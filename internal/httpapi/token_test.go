@@ -235,13 +235,10 @@ func TestAJWTIsNeverLookedUpAsAKey(t *testing.T) {
 	w.clientID = "importer"
 	w.secret = w.newClient(manage.NewClient{ID: w.clientID, Audiences: []string{orders}, Keyspaces: []string{"imported"}})
 	for i, key := range []string{"imported-key.with.dots", "eyJhbGciOiJub25lIn0.e30.x"} {
-		err := w.store.CreateKey(t.Context(), verifier.Key{
+		w.addKey(verifier.Key{
 			ID: verifier.KeyID("key_" + key[:3]), Digest: verifier.NewSecret(keepSecret(key)).Digest(),
 			Keyspace: "imported", State: verifier.Active, CreatedAt: noon,
-		}, verifier.Budget{ID: verifier.BudgetID("bud_" + key[:3])})
-		if err != nil {
-			t.Fatal(err)
-		}
+		})
 		w.want(w.exchange(form(key)), []int{200, 400}[i], []string{"", "invalid_request"}[i])
 	}
 }
@@ -252,13 +249,10 @@ func TestAResourceIsAnAbsoluteURIWithoutFragment(t *testing.T) { // RFC 8707 §2
 	_, key := w.newKey(manage.NewKey{})
 	secret := keepSecret("a secret of a client with odd audiences")
 	odd := []string{orders + "#f", orders + "#", "/orders", "orders", "https://%zz"}
-	err := w.store.CreateClient(t.Context(), client.Client{
+	w.addClient(client.Client{
 		ID: "odd", Rights: []client.Right{client.TokensExchange}, Audiences: odd, Keyspaces: []string{"default"},
-		Secrets: []verifier.Digest{verifier.NewSecret(secret).Digest()}, CreatedAt: noon,
+		Secrets: []client.Secret{{Digest: verifier.NewSecret(secret).Digest()}}, CreatedAt: noon,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	w.clientID, w.secret = "odd", secret
 	for _, target := range odd {
 		w.want(w.exchange(form(key, "audience", "", "resource", target)), 400, "invalid_target")

@@ -22,7 +22,7 @@ type BudgetChange struct {
 // charge is lost: what is added is added to what remains when it is done. It fails
 // with InvalidErrors, ErrNotFound, ErrRevoked or ErrChanged.
 func (m *Manager) ChangeBudget(ctx context.Context, id verifier.KeyID, c BudgetChange) (KeyView, error) {
-	if err := c.validate(); err != nil {
+	if err := c.Validate(); err != nil {
 		return KeyView{}, err
 	}
 	return m.changeKey(ctx, id, "key.budget", func(ctx context.Context, tx Tx, rec *KeyRecord) (bool, error) {
@@ -36,7 +36,8 @@ func (m *Manager) ChangeBudget(ctx context.Context, id verifier.KeyID, c BudgetC
 	})
 }
 
-func (c BudgetChange) validate() error {
+// Validate fails with InvalidErrors, all of them at once, as ChangeBudget does.
+func (c BudgetChange) Validate() error {
 	var bad fields
 	if c.Remaining != nil {
 		bad.check("remaining", validUses(*c.Remaining))

@@ -20,7 +20,7 @@ type By struct {
 	Client   *client.Client // whose holdings bound what is done; nil: an operator
 	Operator string         // the user at the command line, where there is no Client
 	From     string         // an address, or a host
-	Reason   string         // kept in the log, and with a key that is disabled or revoked
+	Reason   string         // kept in the log, and with a key that is disabled or revoked; at most 255 bytes of printable text
 	Version  int64          // what is changed must be of this version, or ErrChanged; zero: of any
 	Repeat   *Repeat        // nil: each call is a change of its own
 	Did      *Did           // is filled in, unless it is nil
@@ -67,12 +67,17 @@ func (b By) actor() audit.Actor {
 // do returns, or none if it changed nothing. target names what was changed; do sets
 // it, unless the change had been done before.
 func (m *Manager) change(ctx context.Context, target *string, do func(ctx context.Context, tx Tx) (*audit.Entry, error)) error {
+	if verifier.ValidateName(m.by.Reason) != nil {
+		return &InvalidError{"reason", errReason}
+	}
 	err := m.changeOnce(ctx, target, do)
 	if errors.Is(err, errRaced) { // its twin has committed by now
 		err = m.changeOnce(ctx, target, do)
 	}
 	return err
 }
+
+var errReason = errors.New("must be at most 255 bytes of printable text")
 
 var errRaced = errors.New("the same change is made at the same time")
 

@@ -124,7 +124,7 @@ type KeyPatch struct {
 // before theirs. It fails with InvalidErrors, ErrNotFound, ErrRevoked, ErrForbidden
 // or ErrChanged.
 func (m *Manager) PatchKey(ctx context.Context, id verifier.KeyID, p KeyPatch) (KeyView, error) {
-	if err := p.validate(); err != nil {
+	if err := p.Validate(); err != nil {
 		return KeyView{}, err
 	}
 	if p.Permissions != nil && !m.by.gives(*p.Permissions) || p.Audiences != nil && !m.by.names(*p.Audiences) {
@@ -150,7 +150,8 @@ func (m *Manager) PatchKey(ctx context.Context, id verifier.KeyID, p KeyPatch) (
 	})
 }
 
-func (p *KeyPatch) validate() error {
+// Validate fails with InvalidErrors, all of them at once, as PatchKey does.
+func (p *KeyPatch) Validate() error {
 	var bad fields
 	if p.Name != nil {
 		bad.check("name", verifier.ValidateName(*p.Name))
@@ -169,7 +170,7 @@ func (p *KeyPatch) validate() error {
 	if p.ExpiresAt != nil && !p.ExpiresAt.IsZero() {
 		bad.check("expires_at", validExpiry(*p.ExpiresAt))
 	}
-	return errors.Join(bad.err(), p.Budget.validate())
+	return errors.Join(bad.err(), p.Budget.Validate())
 }
 
 var lastExpiry = time.Date(2200, time.January, 1, 0, 0, 0, 0, time.UTC)

@@ -48,7 +48,7 @@ type CreatedKey struct {
 // keyspace that does not exist, or with ErrForbidden.
 func (m *Manager) CreateKey(ctx context.Context, n NewKey) (CreatedKey, error) {
 	n.Keyspace = cmp.Or(n.Keyspace, "default")
-	if err := n.validate(); err != nil {
+	if err := n.Validate(); err != nil {
 		return CreatedKey{}, err
 	}
 	if !m.by.gives(n.Permissions) || !m.by.names(n.Audiences) {
@@ -92,7 +92,8 @@ func keyEntry(action string, before, after *KeyRecord, now time.Time) (*audit.En
 	return entry(action, string(about.Key.ID), about.Key.Keyspace, parts[0], parts[1])
 }
 
-func (n *NewKey) validate() error {
+// Validate fails with InvalidErrors, all of them at once, as CreateKey does.
+func (n *NewKey) Validate() error {
 	var bad fields
 	bad.check("owner", verifier.ValidateOwner(n.Owner))
 	bad.check("name", verifier.ValidateName(n.Name))

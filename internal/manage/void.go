@@ -2,8 +2,10 @@ package manage
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/cambio-auth/cambio/internal/audit"
 	"github.com/cambio-auth/cambio/internal/wire"
@@ -65,7 +67,7 @@ func (m *Manager) VoidOwner(ctx context.Context, owner string) (int, error) {
 		for i, key := range keys {
 			ids[i] = key.Key.ID
 		}
-		n, err := m.voidKeys(ctx, owner, ids)
+		n, err := m.after(filter.After).voidKeys(ctx, owner, ids)
 		total += n
 		if err != nil || len(keys) < batch {
 			return total, err
@@ -74,15 +76,35 @@ func (m *Manager) VoidOwner(ctx context.Context, owner string) (int, error) {
 	}
 }
 
-func (m *Manager) voidKeys(ctx context.Context, owner string, ids []verifier.KeyID) (n int, err error) {
-	target := owner
-	err = m.change(ctx, &target, func(ctx context.Context, tx Tx) (_ *audit.Entry, err error) {
-		if n, err = tx.VoidKeys(ctx, ids); err != nil || n == 0 {
+// after returns a Manager for the batch that follows a key: under an idempotency key,
+// each batch is a change of its own that is safe to repeat.
+func (m *Manager) after(last verifier.KeyID) *Manager {
+	by := m.by
+	if by.Repeat != nil && last != "" {
+		repeat := *by.Repeat
+		repeat.ID = sha256.Sum256(append(repeat.ID[:], last...))
+		by.Repeat = &repeat
+	}
+	return m.As(by)
+}
+
+func (m *Manager) voidKeys(ctx context.Context, owner string, ids []verifier.KeyID) (int, error) {
+	var voided string // a repeat knows how many, too
+	err := m.change(ctx, &voided, func(ctx context.Context, tx Tx) (*audit.Entry, error) {
+		n, err := tx.VoidKeys(ctx, ids)
+		if voided = strconv.Itoa(n); err != nil || n == 0 {
 			return nil, err
 		}
 		return entry("owner.void", owner, "", nil, map[string]any{"keys": ids})
 	})
-	return n, err
+	return count(voided, err)
+}
+
+func count(n string, err error) (int, error) {
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(n)
 }
 
 // VoidKeyspace makes the tokens of all keys of a keyspace void, however many
@@ -107,13 +129,15 @@ func (m *Manager) VoidAll(ctx context.Context) (int, error) {
 	return m.voidKeyspaces(ctx, "")
 }
 
-func (m *Manager) voidKeyspaces(ctx context.Context, name string) (n int, err error) {
-	target := name
-	err = m.change(ctx, &target, func(ctx context.Context, tx Tx) (_ *audit.Entry, err error) {
-		if n, err = tx.VoidKeyspaces(ctx, name); err != nil {
+func (m *Manager) voidKeyspaces(ctx context.Context, name string) (int, error) {
+	var voided string
+	err := m.change(ctx, &voided, func(ctx context.Context, tx Tx) (*audit.Entry, error) {
+		n, err := tx.VoidKeyspaces(ctx, name)
+		if err != nil {
 			return nil, err
 		}
+		voided = strconv.Itoa(n)
 		return entry("keyspace.void", name, name, nil, nil)
 	})
-	return n, err
+	return count(voided, err)
 }

@@ -1,6 +1,6 @@
 // Package store opens the database that a URL names. What a database must do
 // is declared by those who need it: verifier.Store, issuer.KeyStore,
-// issuer.StatusStore, manage.Store and usage.Store.
+// issuer.StatusStore, manage.Store, audit.Store and usage.Store.
 package store
 
 import (
@@ -35,6 +35,7 @@ type Store interface {
 	manage.Store
 	usage.Store
 	KeyFinder
+	manage.Forgetter
 	io.Closer
 
 	// Ping reports whether the database answers.

@@ -5,6 +5,7 @@ package usage
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/cambio-auth/cambio/verifier"
@@ -25,13 +26,47 @@ type Count struct {
 
 // Query narrows and groups what was counted. Zero fields do not narrow.
 type Query struct {
-	Key      verifier.KeyID
-	Owner    string
-	Keyspace string
-	Client   string
-	Audience string
-	From, To time.Time // hours that begin in [From, To)
-	By       Step
+	Key       verifier.KeyID
+	Owner     string
+	Keyspaces []string // any of these
+	Client    string
+	Audience  string
+	From, To  time.Time // hours that begin in [From, To)
+	By        Step
+	Group     []Dimension // what points are told apart by; none: client, audience and outcome
+	Limit     int         // points, at most; zero: all
+}
+
+// Dimension is something that points of a query can be told apart by.
+type Dimension string
+
+// The dimensions, in the order of points.
+const (
+	ByKey      Dimension = "key"
+	ByOwner    Dimension = "owner"
+	ByKeyspace Dimension = "keyspace"
+	ByClient   Dimension = "client"
+	ByAudience Dimension = "audience"
+	ByOutcome  Dimension = "outcome"
+)
+
+// Dimensions lists them in the order of points.
+func Dimensions() []Dimension {
+	return []Dimension{ByKey, ByOwner, ByKeyspace, ByClient, ByAudience, ByOutcome}
+}
+
+// Tells reports whether points of q are told apart by d.
+func (q Query) Tells(d Dimension) bool {
+	if len(q.Group) == 0 {
+		return d == ByClient || d == ByAudience || d == ByOutcome
+	}
+	return slices.Contains(q.Group, d)
+}
+
+// OfKeys reports whether q asks for more than is known of whole keyspaces: then the
+// counts of each key must be read.
+func (q Query) OfKeys() bool {
+	return q.Key != "" || q.Owner != "" || q.Tells(ByKey) || q.Tells(ByOwner)
 }
 
 // Step is the length of a point of a series.
@@ -44,9 +79,12 @@ const (
 	Day   Step = "day" // UTC
 )
 
-// Point is a sum over one step, by client, audience and outcome.
+// Point is a sum over one step. What its query does not tell apart is empty.
 type Point struct {
 	Start    time.Time // zero in a Total
+	Key      verifier.KeyID
+	Owner    string
+	Keyspace string
 	Client   string
 	Audience string
 	Outcome  string
@@ -60,7 +98,7 @@ type Store interface {
 	// of keys that are not there are dropped.
 	AddUsage(ctx context.Context, counts []Count) error
 
-	// Usage answers a query, in order of time, client, audience and outcome.
+	// Usage answers a query, in order of time and then of Dimensions.
 	Usage(ctx context.Context, q Query) ([]Point, error)
 
 	// RollUp sums up the hours that are over, so that queries for no key and no

@@ -5,6 +5,21 @@ import (
 	"time"
 )
 
+// Paths of the management API. What is managed is below them, by its id or name.
+const (
+	PathManagement  = "/v1/"
+	PathKeys        = "/v1/keys"
+	PathKeyspaces   = "/v1/keyspaces"
+	PathClients     = "/v1/clients"
+	PathSigningKeys = "/v1/signing-keys"
+	PathVoid        = "/v1/void"
+	PathLeaks       = "/v1/leaks"
+	PathUsage       = "/v1/usage"
+	PathAudit       = "/v1/audit"
+	PathRefusals    = "/v1/audit/refusals"
+	PathOpenAPI     = "/v1/openapi.json"
+)
+
 // What the management API and the command line say of what they manage. Times are
 // RFC 3339, in UTC.
 
@@ -98,6 +113,48 @@ type Leak struct {
 	Keyspace string `json:"keyspace,omitempty"`
 	Owner    string `json:"owner,omitempty"`
 	Revoked  bool   `json:"revoked"` // by this report; false: it was already
+}
+
+// KeyPage is a page of keys.
+type KeyPage struct {
+	Keys []Key   `json:"keys"`
+	Next *string `json:"next"` // the id after which the next page begins; null: this is the last
+}
+
+// Voided tells how much a voiding reached.
+type Voided struct {
+	Keys      *int `json:"keys,omitempty"`      // of an owner
+	Keyspaces *int `json:"keyspaces,omitempty"` // all keys of these
+}
+
+// UsagePoint is what was used in one step, or in all the time asked for. What was not
+// asked to be told apart is left out.
+type UsagePoint struct {
+	Start    *time.Time `json:"start"` // null: of all the time asked for
+	KeyID    *string    `json:"key_id,omitempty"`
+	Owner    *string    `json:"owner,omitempty"`
+	Keyspace *string    `json:"keyspace,omitempty"`
+	Client   *string    `json:"client,omitempty"`
+	Audience *string    `json:"audience,omitempty"`
+	Outcome  *string    `json:"outcome,omitempty"`
+	Requests int64      `json:"requests"`
+	Cost     int64      `json:"cost"` // uses charged
+}
+
+// AuditPage is a page of the log. An entry is as it was hashed, with its hash as one
+// more member at its end.
+type AuditPage struct {
+	Entries []json.RawMessage `json:"entries"`
+	Next    *int64            `json:"next"` // the entry that the next page follows; null: this is the last
+}
+
+// Refusal is how often the authentication of a client was refused, in one hour.
+type Refusal struct {
+	Hour     time.Time `json:"hour"`
+	Client   string    `json:"client"` // empty: of nobody that is known
+	Remote   string    `json:"remote"` // empty: of more addresses than are kept
+	Attempts int64     `json:"attempts"`
+	LastAt   time.Time `json:"last_at"`
 }
 
 // Pointer returns t, and nil for the zero time.

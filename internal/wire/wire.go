@@ -13,7 +13,6 @@ const (
 	PathToken       = "/oauth2/token"
 	PathIntrospect  = "/oauth2/introspect"
 	PathRevoke      = "/oauth2/revoke"
-	PathSigningKeys = "/v1/signing-keys" // management: our own
 	PathJWKS        = "/.well-known/jwks.json"
 	PathOAuthServer = "/.well-known/oauth-authorization-server" // RFC 8414 §3
 	PathOpenID      = "/.well-known/openid-configuration"       // OpenID Connect Discovery §4
@@ -88,7 +87,10 @@ const (
 	MediaForm = "application/x-www-form-urlencoded"
 	MediaJSON = "application/json"
 
-	MediaProblem = "application/problem+json" // RFC 9457 §3
+	MediaProblem = "application/problem+json"     // RFC 9457 §3
+	MediaPatch   = "application/merge-patch+json" // RFC 7396
+	MediaLines   = "application/jsonl"
+	MediaCSV     = "text/csv" // RFC 4180
 
 	MediaStatusList = "application/statuslist+jwt"
 )
@@ -194,10 +196,17 @@ type SigningKey struct {
 
 // Problem is an error of the management API (RFC 9457 §3.1).
 type Problem struct {
-	Title  string `json:"title"`
-	Status int    `json:"status"`
-	Detail string `json:"detail,omitempty"`
-	Reason string `json:"reason,omitempty"`
+	Title  string         `json:"title"`
+	Status int            `json:"status"`
+	Detail string         `json:"detail,omitempty"`
+	Reason string         `json:"reason,omitempty"` // ReasonUnavailable or ReasonOutcomeUnknown
+	Errors []FieldProblem `json:"errors,omitempty"` // all that is wrong with what was sent
+}
+
+// FieldProblem is what is wrong with one member of a body, or one parameter.
+type FieldProblem struct {
+	Field  string `json:"field"`
+	Detail string `json:"detail"`
 }
 
 // Claims is the payload of an access token (RFC 9068 §2.2). Times are seconds

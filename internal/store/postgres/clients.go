@@ -3,46 +3,130 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/cambio-auth/cambio/internal/client"
+	"github.com/cambio-auth/cambio/verifier"
 )
 
-const selectClients = `SELECT c.id, c.rights, c.audiences, c.keyspaces, c.permissions, c.algorithm, c.disabled, c.created_at, c.version,
+const (
+	selectClients = `SELECT c.id, c.rights, c.audiences, c.keyspaces, c.permissions, c.algorithm, c.disabled, c.created_at, c.changed_at, c.version,
 		EXISTS (SELECT 1 FROM keyspaces s
 			WHERE s.imported_keys AND (s.name = ANY (c.keyspaces) OR '` + client.AnyKeyspace + `' = ANY (c.keyspaces))),
-		ARRAY (SELECT x.digest FROM client_secrets x WHERE x.client_id = c.id ORDER BY x.position)
+		ARRAY (SELECT x.digest FROM client_secrets x WHERE x.client_id = c.id ORDER BY x.position),
+		ARRAY (SELECT x.created_at FROM client_secrets x WHERE x.client_id = c.id ORDER BY x.position)
 	FROM clients c`
+	clientByID = selectClients + ` WHERE c.id = $1`
+	lockClient = `SELECT 1 FROM clients WHERE id = $1 FOR NO KEY UPDATE`
 
-// CreateClient implements manage.ClientStore.
-func (s *Store) CreateClient(ctx context.Context, c client.Client) error {
-	args, err := clientArgs(c)
+	// The first version is the time: a client of that id that was deleted never had it.
+	insertClient = `INSERT INTO clients (id, rights, audiences, keyspaces, permissions, algorithm, disabled, created_at, changed_at, version)
+		VALUES ($1, $2::text[], $3::text[], $4::text[], $5, $6, $7, $8, $9, ` + clock + `)`
+	updateClient = `UPDATE clients SET rights = $2::text[], audiences = $3::text[], keyspaces = $4::text[], permissions = $5, algorithm = $6,
+		disabled = $7, changed_at = $8, version = version + 1 WHERE id = $1`
+	insertSecrets = `INSERT INTO client_secrets (client_id, position, digest, created_at)
+		SELECT $1::text, x.position - 1, x.digest, x.created_at
+		FROM unnest($2::bytea[], $3::bigint[]) WITH ORDINALITY AS x (digest, created_at, position)`
+	deleteSecrets = `DELETE FROM client_secrets WHERE client_id = $1`
+)
+
+// Client implements manage.Reader.
+func (s *Store) Client(ctx context.Context, id string) (*client.Client, error) {
+	found, err := query(ctx, s, scanClient, clientByID, id)
+	if err != nil {
+		return nil, fmt.Errorf("client %s: %w", id, err)
+	}
+	return first(found), nil
+}
+
+// Clients implements manage.Reader.
+func (s *Store) Clients(ctx context.Context) ([]client.Client, error) {
+	all, err := query(ctx, s, scanClient, selectClients+` ORDER BY c.id`)
+	if err != nil {
+		return nil, fmt.Errorf("listing clients: %w", err)
+	}
+	return all, nil
+}
+
+// Client implements manage.ClientTx.
+func (c *change) Client(ctx context.Context, id string) (*client.Client, error) {
+	found, err := rowsOf(ctx, c.transaction, scanClient, statement{clientByID, []any{id}})
+	if err != nil {
+		return nil, fmt.Errorf("client %s: %w", id, err)
+	}
+	return first(found), nil
+}
+
+// first is nil if there is none.
+func first[T any](found []T) *T {
+	if len(found) == 0 {
+		return nil
+	}
+	return &found[0]
+}
+
+// AddClient implements manage.ClientTx.
+func (c *change) AddClient(ctx context.Context, add client.Client) error {
+	args, err := clientArgs(&add, add.CreatedAt, add.ChangedAt)
+	var secrets []any
 	if err == nil {
-		err = s.transact(ctx, func(tx *transaction) ([]statement, error) {
-			_, err := tx.write(ctx,
-				statement{beforeClient, nil},
-				statement{`INSERT INTO clients (id, rights, audiences, keyspaces, permissions, algorithm, disabled, created_at)
-					VALUES ($1, $2::text[], $3::text[], $4::text[], $5, $6, $7, $8)`, args},
-				statement{`INSERT INTO client_secrets (client_id, position, digest)
-					SELECT $1::text, x.position - 1, x.digest FROM unnest($2::bytea[]) WITH ORDINALITY AS x (digest, position)`,
-					[]any{c.ID, bytesOf(c.Secrets)}})
-			return nil, taken(err)
-		})
+		secrets, err = secretArgs(&add)
+	}
+	if err == nil {
+		_, err = c.exec(ctx, statement{meetKeyspaces, nil}, statement{insertClient, args}, statement{insertSecrets, secrets})
 	}
 	if err != nil {
-		return fmt.Errorf("creating client %s: %w", c.ID, err)
+		return fmt.Errorf("adding client %s: %w", add.ID, taken(err))
 	}
 	return nil
 }
 
-func clientArgs(c client.Client) ([]any, error) {
+// LockClient implements manage.ClientTx.
+func (c *change) LockClient(ctx context.Context, id string) (client.Client, error) {
+	found, err := the(rowsOf(ctx, c.transaction, scanClient, statement{lockClient, []any{id}}, statement{clientByID, []any{id}}))
+	if err != nil {
+		return client.Client{}, fmt.Errorf("locking client %s: %w", id, err)
+	}
+	return found, nil
+}
+
+// SaveClient implements manage.ClientTx.
+func (c *change) SaveClient(ctx context.Context, save client.Client) error {
+	args, err := clientArgs(&save, c.now)
+	var secrets []any
+	if err == nil {
+		secrets, err = secretArgs(&save)
+	}
+	if err == nil {
+		var affected []int64
+		affected, err = c.exec(ctx, statement{updateClient, args}, statement{deleteSecrets, args[:1]}, statement{insertSecrets, secrets})
+		err = changed(affected[0], err)
+	}
+	if err != nil {
+		return fmt.Errorf("saving client %s: %w", save.ID, err)
+	}
+	return nil
+}
+
+// DeleteClient implements manage.ClientTx.
+func (c *change) DeleteClient(ctx context.Context, id string) error {
+	affected, err := c.exec(ctx, statement{deleteSecrets, []any{id}}, statement{`DELETE FROM clients WHERE id = $1`, []any{id}})
+	if err := changed(affected[1], err); err != nil {
+		return fmt.Errorf("deleting client %s: %w", id, err)
+	}
+	return nil
+}
+
+// clientArgs are the parameters of insertClient and updateClient.
+func clientArgs(c *client.Client, times ...time.Time) ([]any, error) {
 	permissions, err := permissionsText(c.Permissions)
 	if err != nil {
 		return nil, fmt.Errorf("permissions: %w", err)
 	}
-	created, err := stamp(c.CreatedAt)
+	at, err := stamps(times...)
 	if err != nil {
 		return nil, err
 	}
@@ -53,37 +137,31 @@ func clientArgs(c client.Client) ([]any, error) {
 	for i, r := range c.Rights {
 		rights[i] = string(r)
 	}
-	return []any{c.ID, rights, c.Audiences, c.Keyspaces, permissions, c.Algorithm, c.Disabled, created}, nil
+	args := []any{c.ID, rights, c.Audiences, c.Keyspaces, permissions, c.Algorithm, c.Disabled}
+	for _, t := range at {
+		args = append(args, t)
+	}
+	return args, nil
 }
 
-// Client implements manage.ClientStore.
-func (s *Store) Client(ctx context.Context, id string) (*client.Client, error) {
-	found, err := query(ctx, s, scanClient, selectClients+` WHERE c.id = $1`, id)
-	if err != nil {
-		return nil, fmt.Errorf("client %s: %w", id, err)
+// secretArgs are the parameters of insertSecrets.
+func secretArgs(c *client.Client) ([]any, error) {
+	digests, times := make([]verifier.Digest, len(c.Secrets)), make([]time.Time, len(c.Secrets))
+	for i, secret := range c.Secrets {
+		digests[i], times[i] = secret.Digest, secret.CreatedAt
 	}
-	if len(found) == 0 {
-		return nil, nil
-	}
-	return &found[0], nil
-}
-
-// Clients implements manage.ClientStore.
-func (s *Store) Clients(ctx context.Context) ([]client.Client, error) {
-	all, err := query(ctx, s, scanClient, selectClients+` ORDER BY c.id`)
-	if err != nil {
-		return nil, fmt.Errorf("listing clients: %w", err)
-	}
-	return all, nil
+	at, err := stamps(times...)
+	return []any{c.ID, bytesOf(digests), at}, err
 }
 
 func scanClient(row pgx.CollectableRow) (c client.Client, err error) {
 	var rights []string
 	var permissions []byte
-	var created pgtype.Int8
+	var created, changed pgtype.Int8
 	var secrets [][]byte
-	err = row.Scan(&c.ID, &rights, &c.Audiences, &c.Keyspaces, &permissions, &c.Algorithm, &c.Disabled, &created, &c.Version,
-		&c.ImportedKeys, &secrets)
+	var since []pgtype.Int8
+	err = row.Scan(&c.ID, &rights, &c.Audiences, &c.Keyspaces, &permissions, &c.Algorithm, &c.Disabled, &created, &changed, &c.Version,
+		&c.ImportedKeys, &secrets, &since)
 	if err != nil {
 		return c, err
 	}
@@ -93,16 +171,16 @@ func scanClient(row pgx.CollectableRow) (c client.Client, err error) {
 	for i, r := range rights {
 		c.Rights[i] = client.Right(r)
 	}
-	c.CreatedAt = stamped(created)
+	c.CreatedAt, c.ChangedAt = stamped(created), stamped(changed)
 	if c.Permissions, err = parsePermissions(permissions); err != nil {
 		return c, err
 	}
-	for _, secret := range secrets {
+	for i, secret := range secrets {
 		digest, err := digestOf(secret)
 		if err != nil {
 			return c, err
 		}
-		c.Secrets = append(c.Secrets, digest)
+		c.Secrets = append(c.Secrets, client.Secret{Digest: digest, CreatedAt: stamped(since[i])})
 	}
 	return c, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgtype"
@@ -29,6 +30,19 @@ func stamp(t time.Time) (*int64, error) {
 	}
 	n := t.UnixNano()
 	return &n, nil
+}
+
+// stamps are the stamps of several times.
+func stamps(times ...time.Time) ([]*int64, error) {
+	all := make([]*int64, len(times))
+	for i, t := range times {
+		n, err := stamp(t)
+		if err != nil {
+			return nil, err
+		}
+		all[i] = n
+	}
+	return all, nil
 }
 
 // stamped reads what stamp wrote, as UTC.
@@ -102,6 +116,21 @@ func rawText(raw json.RawMessage) *string {
 	return &s
 }
 
+var arrayEscapes = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
+
+// arrayText is a list as PostgreSQL reads a text[], and nil for nil.
+func arrayText(list []string) *string {
+	if list == nil {
+		return nil
+	}
+	quoted := make([]string, len(list))
+	for i, s := range list {
+		quoted[i] = `"` + arrayEscapes.Replace(s) + `"`
+	}
+	text := "{" + strings.Join(quoted, ",") + "}"
+	return &text
+}
+
 func digestOf(b []byte) (d verifier.Digest, err error) {
 	if len(b) != len(d) {
 		return d, fmt.Errorf("digest of %d bytes", len(b))
@@ -110,7 +139,7 @@ func digestOf(b []byte) (d verifier.Digest, err error) {
 }
 
 // bytesOf are digests as parameters.
-func bytesOf(digests []verifier.Digest) [][]byte {
+func bytesOf[D ~[32]byte](digests []D) [][]byte {
 	out := make([][]byte, len(digests))
 	for i := range digests {
 		out[i] = digests[i][:]

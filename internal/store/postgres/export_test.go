@@ -40,5 +40,5 @@ func (s *Store) Prepared(ctx context.Context) (n int64, err error) {
 // Statements whose plans are tested.
 const (
 	SelectStatusChanges = selectStatusChanges
-	TakeStatus          = takeStatus
+	TakeStatuses        = takeStatuses
 )

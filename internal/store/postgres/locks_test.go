@@ -52,9 +52,7 @@ func TestReplicasThatRaceChargeExactlyAndNeverDeadlock(t *testing.T) {
 			t.Errorf("key %d: %d counted, %d charged", k, counted, n)
 		}
 	}
-	if n := ask[int64](t, conn, `SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()`); n != 0 {
-		t.Errorf("%d deadlocks", n)
-	}
+	noDeadlock(t, conn, replicas...)
 }
 
 // twoKeys stores two keys whose digests are in the other order than their ids, and
@@ -188,47 +186,5 @@ func TestAChargeTouchesNoIndex(t *testing.T) {
 		if n := ask[int64](t, conn, fmt.Sprintf(`SELECT n_tup_upd - n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = '%s'`, table)); n != 0 {
 			t.Errorf("%d updates of %s were not HOT", n, table)
 		}
-	}
-}
-
-func TestWhatChangesStatusesNeverDeadlocks(t *testing.T) {
-	url := database(t)
-	replicas := []*postgres.Store{openWith(t, url, postgres.Options{StatusListSize: 32}), openWith(t, url, postgres.Options{StatusListSize: 32})}
-	addKeys(t, replicas[0], 10, 5)
-	var racing sync.WaitGroup
-	for worker := range 8 {
-		racing.Go(func() {
-			s, r := replicas[worker%2], rand.New(rand.NewPCG(2, uint64(worker)))
-			for n := range 25 {
-				var err error
-				switch r.IntN(4) {
-				case 0:
-					var ids []verifier.KeyID
-					for _, k := range r.Perm(10) {
-						ids = append(ids, id(k))
-					}
-					_, err = s.VoidKeys(t.Context(), ids)
-				case 1:
-					_, err = s.VoidKeyspaces(t.Context(), "")
-				case 2:
-					_, _, err = s.ChangeKey(t.Context(), id(r.IntN(10)), func(_ time.Time, k *verifier.Key) error {
-						k.State = map[verifier.State]verifier.State{verifier.Active: verifier.Disabled, verifier.Disabled: verifier.Active}[k.State]
-						return nil
-					})
-				case 3:
-					name := fmt.Sprintf("more_%d_%d", worker, n)
-					err = s.CreateKey(t.Context(), verifier.Key{
-						ID: verifier.KeyID(name), Digest: verifier.NewSecret(name).Digest(), Keyspace: "default", State: verifier.Active,
-					}, verifier.Budget{ID: verifier.BudgetID(name)})
-				}
-				if err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	racing.Wait()
-	if n := ask[int64](t, connect(t, url), `SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()`); n != 0 {
-		t.Errorf("%d deadlocks", n)
 	}
 }

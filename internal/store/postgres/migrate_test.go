@@ -51,8 +51,8 @@ func TestStatusesAreFoundByIndex(t *testing.T) {
 	conn := connect(t, database(t))
 	run(t, conn, `INSERT INTO status_lists (list, keyspace, size) SELECT i, 'default', 20000 FROM generate_series(1, 10) i`,
 		`INSERT INTO statuses (list, idx, value, revision) SELECT 1 + i / 15000, i % 15000, 0, CASE WHEN i % 10 > 0 THEN 0 ELSE i END FROM generate_series(0, 149999) i`,
-		`ANALYZE`, `SET plan_cache_mode = force_generic_plan`, `PREPARE changes AS `+postgres.SelectStatusChanges, `PREPARE take AS `+postgres.TakeStatus)
-	for execute, index := range map[string]string{`changes (5)`: "statuses_by_revision", `take ('default', '{1,2}')`: "statuses_pkey"} {
+		`ANALYZE`, `SET plan_cache_mode = force_generic_plan`, `PREPARE changes AS `+postgres.SelectStatusChanges, `PREPARE take AS `+postgres.TakeStatuses)
+	for execute, index := range map[string]string{`changes (5)`: "statuses_by_revision", `take ('default', '{1,2}', 1)`: "statuses_pkey"} {
 		rows, err := conn.Query(t.Context(), `EXPLAIN EXECUTE `+execute)
 		must(t, err)
 		lines, err := pgx.CollectRows(rows, pgx.RowTo[string])

@@ -13,6 +13,7 @@ import (
 	"github.com/cambio-auth/cambio/internal/manage"
 	"github.com/cambio-auth/cambio/internal/pgtest"
 	"github.com/cambio-auth/cambio/internal/store/postgres"
+	"github.com/cambio-auth/cambio/internal/store/storetest"
 	"github.com/cambio-auth/cambio/internal/usage"
 	"github.com/cambio-auth/cambio/issuer"
 	"github.com/cambio-auth/cambio/verifier"
@@ -45,7 +46,7 @@ func TestASchemaThatIsNewerIsRefusedAndLeftAlone(t *testing.T) {
 	url := database(t)
 	conn := connect(t, url)
 	run(t, conn, `INSERT INTO cambio_schema_version (version_id, is_applied) VALUES (99, true)`)
-	wantOpenError(t, url, "version 99 and this binary knows none above 3; run the newer binary")
+	wantOpenError(t, url, "version 99 and this binary knows none above 4; run the newer binary")
 	if n := ask[int64](t, conn, `SELECT max(version_id) FROM cambio_schema_version`); n != 99 {
 		t.Errorf("the version became %d", n)
 	}
@@ -132,10 +133,10 @@ func TestInTheSimpleProtocolEverythingComesBack(t *testing.T) {
 		Metadata: json.RawMessage("{ \"'\": \"\\u0000\" }"), State: verifier.Active, CreatedAt: at,
 	}
 	budget := verifier.Budget{ID: "b'", Counted: true, Remaining: 5, TAT: at, Refill: verifier.Refill{Amount: 1, Interval: verifier.Daily}}
-	c := client.Client{ID: "o'", Rights: client.Rights(), Audiences: []string{}, Keyspaces: []string{"old"}, Secrets: []verifier.Digest{{1}, {0}}, Version: 1}
-	must(t, s.CreateClient(t.Context(), c))
-	must(t, s.CreateKeyspace(t.Context(), verifier.Keyspace{Name: "old", Prefix: "'", ImportedKeys: true}))
-	must(t, s.CreateKey(t.Context(), key, budget))
+	c := client.Client{ID: "o'", Rights: client.Rights(), Audiences: []string{}, Keyspaces: []string{"old"}, Secrets: []client.Secret{{Digest: verifier.Digest{1}}, {CreatedAt: at}}}
+	must(t, storetest.AddClient(t.Context(), s, c))
+	must(t, storetest.AddKeyspace(t.Context(), s, verifier.Keyspace{Name: "old", Prefix: "'", ImportedKeys: true}))
+	must(t, storetest.AddKey(t.Context(), s, key, budget))
 	must(t, update(t.Context(), s, []verifier.Digest{key.Digest}, take(2)))
 	must(t, s.AddUsage(t.Context(), []usage.Count{{Key: key.ID, Client: "o'", Outcome: "spent", Requests: 1}}))
 	must(t, s.RollUp(t.Context()))
@@ -143,10 +144,10 @@ func TestInTheSimpleProtocolEverythingComesBack(t *testing.T) {
 		return []issuer.SealedKey{{KID: "k", Algorithm: "EdDSA", PublicKey: []byte{0}, Sealed: []byte("'"), CreatedAt: at}}, nil
 	}))
 
-	c.ImportedKeys, c.Version = true, 2
 	clients, err := s.Clients(t.Context())
 	must(t, err)
-	keys, _, err := s.Keys(t.Context(), manage.KeyFilter{Keyspace: "old", Owner: key.Owner, Limit: 9})
+	c.ImportedKeys, c.Version = true, clients[0].Version
+	keys, _, err := s.Keys(t.Context(), manage.KeyFilter{Keyspaces: []string{"old"}, Owner: key.Owner, Limit: 9})
 	must(t, err)
 	signing, _, err := s.SigningKeys(t.Context())
 	must(t, err)

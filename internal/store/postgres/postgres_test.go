@@ -159,7 +159,7 @@ func addKeys(t testing.TB, s *postgres.Store, n int, uses int64) []verifier.Dige
 	digests := make([]verifier.Digest, n)
 	for i := range digests {
 		digests[i] = verifier.NewSecret(fmt.Sprintf("imported-%d", i)).Digest()
-		err := s.CreateKey(t.Context(),
+		err := storetest.AddKey(t.Context(), s,
 			verifier.Key{ID: id(i), Digest: digests[i], Keyspace: "default", State: verifier.Active},
 			verifier.Budget{ID: verifier.BudgetID(id(i)), Counted: true, Remaining: uses})
 		if err != nil {

@@ -3,21 +3,27 @@ package postgres
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
+	"github.com/cambio-auth/cambio/internal/manage"
 	"github.com/cambio-auth/cambio/verifier"
 )
 
 // What a verifier.Record is made of; scanRecord reads the columns in this order.
 const (
-	recordColumns = `k.id, k.digest, k.start, k.keyspace, k.owner, k.name, k.permissions, k.audiences,
-		k.metadata, k.state, k.created_at, k.expires_at, k.status_list, k.status_index, s.status_generation, ` + keyspaceColumns + `, ` + budgetColumns
+	recordColumns = `k.id, k.digest, k.start, k.keyspace, k.owner, k.name, k.permissions, k.audiences, k.metadata, k.state,
+		k.created_at, k.expires_at, k.external_id, k.status_list, k.status_index, s.status_generation, ` + keyspaceColumns + `, ` + budgetColumns
 	recordJoins = ` JOIN keyspaces s ON s.name = k.keyspace JOIN budgets b ON b.id = k.budget_id`
 
 	budgetColumns = `b.id, b.counted, b.remaining, b.refill_amount, b.refill_interval, b.refill_anchor,
 		b.refilled, b.rate_limit, b.rate_window, b.rate_burst, b.tat`
+
+	// What a manage.KeyRecord has beside, for scanKeyRecord.
+	detailColumns   = `k.version, k.changed_at, k.reason, k.replaces, k.replaced_by, k.deleted_at`
+	selectKeyRecord = `SELECT ` + recordColumns + `, ` + detailColumns + ` FROM keys k` + recordJoins
 )
 
 // keyRow is a key as its columns hold it.
@@ -32,7 +38,7 @@ func (r *keyRow) dest(rec *verifier.Record) []any {
 	k, status := &rec.Key, &rec.Status
 	return []any{
 		&r.id, &r.digest, &k.Start, &k.Keyspace, &k.Owner, &k.Name, &r.permissions, &k.Audiences,
-		&r.metadata, &r.state, &r.created, &r.expires, &status.List, &status.Index, &status.Generation,
+		&r.metadata, &r.state, &r.created, &r.expires, &k.ExternalID, &status.List, &status.Index, &status.Generation,
 	}
 }
 
@@ -69,13 +75,27 @@ func (r *budgetRow) decode(b *verifier.Budget) (err error) {
 
 // scanRecord fails with verifier.ErrBadRecord for what should never have been
 // stored.
-func scanRecord(row pgx.CollectableRow) (verifier.Record, error) {
-	rec := verifier.Record{Budget: new(verifier.Budget)}
+func scanRecord(row pgx.CollectableRow) (rec verifier.Record, err error) {
+	err = readRecord(row, &rec)
+	return rec, err
+}
+
+func scanKeyRecord(row pgx.CollectableRow) (rec manage.KeyRecord, err error) {
+	var changed, deleted pgtype.Int8
+	var replaces, replacedBy string
+	err = readRecord(row, &rec.Record, &rec.Version, &changed, &rec.Reason, &replaces, &replacedBy, &deleted)
+	rec.Replaces, rec.ReplacedBy = verifier.KeyID(replaces), verifier.KeyID(replacedBy)
+	rec.ChangedAt, rec.DeletedAt = stamped(changed), stamped(deleted)
+	return rec, err
+}
+
+// readRecord reads recordColumns, and more columns that follow them.
+func readRecord(row pgx.CollectableRow, rec *verifier.Record, more ...any) error {
+	rec.Budget = new(verifier.Budget)
 	var k keyRow
 	var s keyspaceRow
 	var b budgetRow
-	dest := append(k.dest(&rec), s.dest(&rec.Keyspace)...)
-	err := row.Scan(append(dest, b.dest(rec.Budget)...)...)
+	err := row.Scan(slices.Concat(k.dest(rec), s.dest(&rec.Keyspace), b.dest(rec.Budget), more)...)
 	if err == nil {
 		err = k.decode(&rec.Key)
 	}
@@ -83,10 +103,19 @@ func scanRecord(row pgx.CollectableRow) (verifier.Record, error) {
 		err = b.decode(rec.Budget)
 	}
 	if err != nil {
-		return rec, fmt.Errorf("%w: key %s: %w", verifier.ErrBadRecord, k.id, err)
+		return fmt.Errorf("%w: key %s: %w", verifier.ErrBadRecord, k.id, err)
 	}
 	s.decode(&rec.Keyspace)
-	return rec, nil
+	return nil
+}
+
+func scanBudget(row pgx.CollectableRow) (b verifier.Budget, err error) {
+	var r budgetRow
+	if err := row.Scan(r.dest(&b)...); err != nil {
+		return b, err
+	}
+	err = r.decode(&b)
+	return b, err
 }
 
 // budgetArrays are the values of several budgets, by columns.
@@ -117,15 +146,7 @@ func (a *budgetArrays) add(b *verifier.Budget) error {
 	if err != nil {
 		return err
 	}
-	anchor, err := stamp(b.Refill.Anchor)
-	if err != nil {
-		return err
-	}
-	refilled, err := stamp(b.Refilled)
-	if err != nil {
-		return err
-	}
-	tat, err := stamp(b.TAT)
+	times, err := stamps(b.Refill.Anchor, b.Refilled, b.TAT)
 	if err != nil {
 		return err
 	}
@@ -134,11 +155,77 @@ func (a *budgetArrays) add(b *verifier.Budget) error {
 	a.remaining = append(a.remaining, b.Remaining)
 	a.amount = append(a.amount, b.Refill.Amount)
 	a.interval = append(a.interval, interval)
-	a.anchor = append(a.anchor, anchor)
-	a.refilled = append(a.refilled, refilled)
+	a.anchor, a.refilled, a.tat = append(a.anchor, times[0]), append(a.refilled, times[1]), append(a.tat, times[2])
 	a.limit = append(a.limit, b.Rate.Limit)
 	a.window = append(a.window, int64(b.Rate.Window))
 	a.burst = append(a.burst, b.Rate.Burst)
-	a.tat = append(a.tat, tat)
 	return nil
+}
+
+// keyArrays are the values of several keys, by columns.
+type keyArrays struct {
+	id, start, keyspace, owner, name []string
+	digest                           [][]byte
+	permissions, audiences, metadata []*string
+	state                            []string
+	created, expires                 []*int64
+	external, budget                 []string
+	list, index                      []int64
+	reason, replaces, replacedBy     []string
+	deleted                          []*int64
+}
+
+// insertKeys has the args of a keyArrays. An array of arrays would need all of one
+// length, hence the audiences as text.
+const insertKeys = `INSERT INTO keys (id, digest, start, keyspace, owner, name, permissions, audiences, metadata, state,
+		created_at, expires_at, external_id, budget_id, status_list, status_index, reason, replaces, replaced_by, deleted_at)
+	SELECT n.id, n.digest, n.start, n.keyspace, n.owner, n.name, n.permissions, n.audiences::text[], n.metadata, n.state,
+		n.created_at, n.expires_at, n.external_id, n.budget_id, n.list, n.idx, n.reason, n.replaces, n.replaced_by, n.deleted_at
+	FROM unnest($1::text[], $2::bytea[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[],
+		$11::bigint[], $12::bigint[], $13::text[], $14::text[], $15::bigint[], $16::bigint[], $17::text[], $18::text[], $19::text[], $20::bigint[])
+		AS n (id, digest, start, keyspace, owner, name, permissions, audiences, metadata, state,
+		created_at, expires_at, external_id, budget_id, list, idx, reason, replaces, replaced_by, deleted_at)`
+
+func (a *keyArrays) args() []any {
+	return []any{
+		a.id, a.digest, a.start, a.keyspace, a.owner, a.name, a.permissions, a.audiences, a.metadata, a.state,
+		a.created, a.expires, a.external, a.budget, a.list, a.index, a.reason, a.replaces, a.replacedBy, a.deleted,
+	}
+}
+
+// add leaves out the status. It fails for what cannot be stored.
+func (a *keyArrays) add(rec *manage.KeyRecord) error {
+	k := &rec.Key
+	permissions, err := permissionsText(k.Permissions)
+	if err != nil {
+		return fmt.Errorf("permissions: %w", err)
+	}
+	times, err := stamps(k.CreatedAt, k.ExpiresAt, rec.DeletedAt)
+	if err != nil {
+		return err
+	}
+	a.id = append(a.id, string(k.ID))
+	a.digest = append(a.digest, k.Digest[:])
+	a.start = append(a.start, k.Start)
+	a.keyspace = append(a.keyspace, k.Keyspace)
+	a.owner = append(a.owner, k.Owner)
+	a.name = append(a.name, k.Name)
+	a.permissions = append(a.permissions, permissions)
+	a.audiences = append(a.audiences, arrayText(k.Audiences))
+	a.metadata = append(a.metadata, rawText(k.Metadata))
+	a.state = append(a.state, string(k.State))
+	a.created, a.expires, a.deleted = append(a.created, times[0]), append(a.expires, times[1]), append(a.deleted, times[2])
+	a.external = append(a.external, k.ExternalID)
+	a.budget = append(a.budget, string(rec.Budget.ID))
+	a.reason = append(a.reason, rec.Reason)
+	a.replaces = append(a.replaces, string(rec.Replaces))
+	a.replacedBy = append(a.replacedBy, string(rec.ReplacedBy))
+	return nil
+}
+
+// took sets the statuses of all keys that were added.
+func (a *keyArrays) took(refs []verifier.StatusRef) {
+	for _, ref := range refs {
+		a.list, a.index = append(a.list, ref.List), append(a.index, ref.Index)
+	}
 }

@@ -9,6 +9,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
+	"github.com/cambio-auth/cambio/internal/audit"
+	"github.com/cambio-auth/cambio/internal/store/signinglog"
 	"github.com/cambio-auth/cambio/issuer"
 )
 
@@ -38,7 +40,8 @@ func scanSigningKey(row pgx.CollectableRow) (k issuer.SealedKey, err error) {
 }
 
 // ChangeSigningKeys implements issuer.KeyStore. One row, locked first, keeps changes
-// apart; what is read after it is what the last change committed.
+// apart; what is read after it is what the last change committed. The audit log
+// comes last.
 func (s *Store) ChangeSigningKeys(ctx context.Context, change func(now time.Time, keys []issuer.SealedKey) ([]issuer.SealedKey, error)) error {
 	err := s.transact(ctx, func(tx *transaction) ([]statement, error) {
 		var before []issuer.SealedKey
@@ -65,7 +68,21 @@ func (s *Store) ChangeSigningKeys(ctx context.Context, change func(now time.Time
 		if err != nil {
 			return nil, err
 		}
-		return signingKeyChanges(before, after)
+		statements, err := signingKeyChanges(before, after)
+		if err != nil {
+			return nil, err
+		}
+		entries, err := signinglog.Entries(audit.From(ctx), before, after)
+		if err != nil {
+			return nil, err
+		}
+		var log auditLog
+		for _, e := range entries {
+			if _, err := log.add(ctx, tx, now, e); err != nil {
+				return nil, err
+			}
+		}
+		return append(statements, log.entries...), nil
 	})
 	if err != nil {
 		return fmt.Errorf("signing keys: %w", err)

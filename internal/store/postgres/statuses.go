@@ -18,23 +18,28 @@ import (
 )
 
 // statusTries is how many entries of a list are tried before it counts as full,
-// which it then is to four fifths or so.
-const statusTries = 32
+// which it then is to four fifths or so. Who wants several tries moreTries for each
+// of the others.
+const (
+	statusTries = 32
+	moreTries   = 4
+)
 
 const (
-	// The first of some random entries of a keyspace's newest list that nobody has.
-	// Without a row the list is full, or there is none, or somebody else took the
-	// entry meanwhile.
-	takeStatus = `INSERT INTO statuses (list, idx, value, revision)
+	// The first that nobody has, $3 of them, of some random entries of a keyspace's
+	// newest list. With fewer rows the list is full, or there is none.
+	takeStatuses = `INSERT INTO statuses (list, idx, value, revision)
 		SELECT l.list, r.n % l.size, 0, 0
 		FROM (SELECT list, size FROM status_lists WHERE keyspace = $1 ORDER BY list DESC LIMIT 1) l
-			CROSS JOIN unnest($2::bigint[]) AS r (n)
+			CROSS JOIN unnest($2::bigint[]) WITH ORDINALITY AS r (n, drawn)
 		WHERE NOT EXISTS (SELECT 1 FROM statuses s WHERE s.list = l.list AND s.idx = r.n % l.size)
-		LIMIT 1 ON CONFLICT (list, idx) DO NOTHING RETURNING list, idx`
+		GROUP BY 1, 2 ORDER BY min(r.drawn) LIMIT $3 ON CONFLICT (list, idx) DO NOTHING RETURNING list, idx`
 
-	// From here to its commit a transaction is the only one that changes what
-	// replicas are to see. It comes after the locks on keys, and before entries are
-	// taken.
+	// From either to its commit a transaction is the only one that changes what
+	// replicas are to see, and the only one that takes entries: two that had taken some
+	// could each draw one of the other's, and wait for it. They come after the locks on
+	// keys, and before entries are taken.
+	lockRevision = `SELECT 1 FROM status_revision FOR UPDATE`
 	nextRevision = `UPDATE status_revision SET value = value + 1`
 	openList     = `INSERT INTO status_lists (list, keyspace, size) SELECT value, $1::text, $2::bigint FROM status_revision`
 	setStatuses  = `UPDATE statuses s SET value = $3::smallint, revision = v.value
@@ -46,14 +51,15 @@ const (
 		FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS n (id, list, idx) WHERE k.id = n.id`
 )
 
-func takeStatusIn(keyspace string) statement {
-	var random [statusTries * 8]byte
-	_, _ = rand.Read(random[:]) // never fails (crypto/rand)
-	candidates := make([]int64, statusTries)
+// takeStatusesIn draws n entries.
+func takeStatusesIn(keyspace string, n int) statement {
+	candidates := make([]int64, statusTries+moreTries*(n-1))
+	random := make([]byte, 8*len(candidates))
+	_, _ = rand.Read(random) // never fails (crypto/rand)
 	for i := range candidates {
 		candidates[i] = int64(binary.NativeEndian.Uint64(random[i*8:]) >> 1)
 	}
-	return statement{takeStatus, []any{keyspace, candidates}}
+	return statement{takeStatuses, []any{keyspace, candidates, n}}
 }
 
 // changeStatus gives entries another value, in the revision that was begun.
@@ -65,86 +71,79 @@ func changeStatus(value int, refs ...verifier.StatusRef) statement {
 	return statement{setStatuses, []any{lists, indexes, value}}
 }
 
-// scanTaken reads what takeStatus took, the zero reference if that is nothing.
-func scanTaken(results pgx.BatchResults) (ref verifier.StatusRef, err error) {
-	err = results.QueryRow().Scan(&ref.List, &ref.Index)
-	if errors.Is(err, pgx.ErrNoRows) {
-		err = nil
-	}
+func scanStatus(row pgx.CollectableRow) (ref verifier.StatusRef, err error) {
+	err = row.Scan(&ref.List, &ref.Index)
 	return ref, err
 }
 
-// newStatuses hands out entries at random, one for each of these keyspaces.
-func (tx *transaction) newStatuses(ctx context.Context, listSize int64, keyspaces []string) ([]verifier.StatusRef, error) {
-	statements := make([]statement, len(keyspaces))
-	for i, keyspace := range keyspaces {
-		statements[i] = takeStatusIn(keyspace)
+// newStatuses hands out entries at random, one for each of these keyspaces. It
+// sends before along, which ends with the lock on the revision.
+func (c *change) newStatuses(ctx context.Context, keyspaces []string, before ...statement) ([]verifier.StatusRef, error) {
+	wanted := make(map[string]int)
+	for _, keyspace := range keyspaces {
+		wanted[keyspace]++
 	}
-	refs := make([]verifier.StatusRef, len(keyspaces))
-	err := tx.ask(ctx, statements, func(results pgx.BatchResults) (err error) {
-		for i := range refs {
-			if refs[i], err = scanTaken(results); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	for i := 0; i < len(refs) && err == nil; i++ {
-		if refs[i].List == 0 {
-			refs[i], err = tx.newStatusOfNewList(ctx, listSize, keyspaces[i])
-		}
-	}
-	return refs, err
-}
-
-// newStatusOfNewList opens a list, unless another transaction has just done so.
-func (tx *transaction) newStatusOfNewList(ctx context.Context, listSize int64, keyspace string) (ref verifier.StatusRef, err error) {
-	take := func(results pgx.BatchResults) error {
-		if _, err := results.Exec(); err != nil {
-			return err
-		}
-		ref, err = scanTaken(results)
-		return err
-	}
-	if err := tx.ask(ctx, []statement{{nextRevision, nil}, takeStatusIn(keyspace)}, take); err != nil || ref.List != 0 {
-		return ref, err
-	}
-	err = tx.ask(ctx, []statement{{openList, []any{keyspace, listSize}}, takeStatusIn(keyspace)}, take)
-	if err == nil && ref.List == 0 {
-		err = errors.New("a list that was just opened is full")
-	}
-	return ref, err
-}
-
-// VoidKeys implements manage.VoidStore.
-func (s *Store) VoidKeys(ctx context.Context, ids []verifier.KeyID) (n int, err error) {
-	wanted := make([]string, len(ids))
-	for i, id := range ids {
-		wanted[i] = string(id)
-	}
-	err = s.transact(ctx, func(tx *transaction) ([]statement, error) {
-		keys, err := tx.lockForVoid(ctx, wanted)
-		n = len(keys.ids)
-		if err != nil || n == 0 {
-			return nil, err
-		}
-		fresh, err := tx.newStatuses(ctx, s.listSize, keys.keyspaces)
+	taken := make(map[string][]verifier.StatusRef, len(wanted))
+	for keyspace, n := range wanted {
+		refs, err := c.takeStatuses(ctx, keyspace, n, before...)
 		if err != nil {
 			return nil, err
 		}
-		lists, indexes := make([]int64, n), make([]int64, n)
-		for i, ref := range fresh {
-			lists[i], indexes[i] = ref.List, ref.Index
+		taken[keyspace], before = refs, nil
+	}
+	refs := make([]verifier.StatusRef, len(keyspaces))
+	for i, keyspace := range keyspaces {
+		refs[i], taken[keyspace] = taken[keyspace][0], taken[keyspace][1:]
+	}
+	return refs, nil
+}
+
+// takeStatuses hands out n entries, and opens lists as they fill up.
+func (c *change) takeStatuses(ctx context.Context, keyspace string, n int, before ...statement) ([]verifier.StatusRef, error) {
+	c.wrote = true
+	var all []verifier.StatusRef
+	for opened := false; ; opened = true {
+		refs, err := rowsOf(ctx, c.transaction, scanStatus, append(before, takeStatusesIn(keyspace, n-len(all)))...)
+		switch {
+		case codeOf(err) == "23503":
+			return nil, fmt.Errorf("keyspace %s: %w", keyspace, manage.ErrNotFound)
+		case err != nil:
+			return nil, err
+		case opened && len(refs) == 0:
+			return nil, errors.New("a list that was just opened is full")
 		}
-		return []statement{
-			changeStatus(wire.StatusInvalid, keys.had...),
-			{moveKeys, []any{keys.ids, lists, indexes}},
-		}, nil
-	})
+		if all = append(all, refs...); len(all) == n {
+			return all, nil
+		}
+		before = []statement{{nextRevision, nil}, {openList, []any{keyspace, c.listSize}}}
+	}
+}
+
+// VoidKeys implements manage.KeyTx.
+func (c *change) VoidKeys(ctx context.Context, ids []verifier.KeyID) (int, error) {
+	n, err := c.voidKeys(ctx, ids)
 	if err != nil {
 		return 0, fmt.Errorf("voiding tokens: %w", err)
 	}
 	return n, nil
+}
+
+func (c *change) voidKeys(ctx context.Context, ids []verifier.KeyID) (int, error) {
+	keys, err := c.lockForVoid(ctx, ids)
+	n := len(keys.ids)
+	if err != nil || n == 0 {
+		return 0, err
+	}
+	fresh, err := c.newStatuses(ctx, keys.keyspaces, statement{nextRevision, nil})
+	if err != nil {
+		return 0, err
+	}
+	lists, indexes := make([]int64, n), make([]int64, n)
+	for i, ref := range fresh {
+		lists[i], indexes[i] = ref.List, ref.Index
+	}
+	_, err = c.exec(ctx, changeStatus(wire.StatusInvalid, keys.had...), statement{moveKeys, []any{keys.ids, lists, indexes}})
+	return n, err
 }
 
 // voidedKeys are keys whose tokens are to be void, by columns.
@@ -153,46 +152,28 @@ type voidedKeys struct {
 	had            []verifier.StatusRef
 }
 
-// lockForVoid begins a transaction with keys locked, and then with the revision.
-func (tx *transaction) lockForVoid(ctx context.Context, ids []string) (keys voidedKeys, err error) {
-	err = tx.begin(ctx, []statement{{lockForVoid, []any{ids}}, {nextRevision, nil}}, func(results pgx.BatchResults) error {
-		rows, err := results.Query()
-		if err != nil {
-			return err
+func (c *change) lockForVoid(ctx context.Context, ids []verifier.KeyID) (keys voidedKeys, err error) {
+	_, err = rowsOf(ctx, c.transaction, func(row pgx.CollectableRow) (ref verifier.StatusRef, err error) {
+		var id, keyspace string
+		if err := row.Scan(&id, &keyspace, &ref.List, &ref.Index); err != nil {
+			return ref, err
 		}
-		defer rows.Close()
-		for rows.Next() {
-			var id, keyspace string
-			var ref verifier.StatusRef
-			if err := rows.Scan(&id, &keyspace, &ref.List, &ref.Index); err != nil {
-				return err
-			}
-			keys.ids, keys.keyspaces, keys.had = append(keys.ids, id), append(keys.keyspaces, keyspace), append(keys.had, ref)
-		}
-		return rows.Err()
-	})
+		keys.ids, keys.keyspaces, keys.had = append(keys.ids, id), append(keys.keyspaces, keyspace), append(keys.had, ref)
+		return ref, nil
+	}, statement{lockForVoid, []any{textsOf(ids)}})
 	return keys, err
 }
 
-// VoidKeyspaces implements manage.VoidStore.
-func (s *Store) VoidKeyspaces(ctx context.Context, name string) (n int, err error) {
-	err = s.transact(ctx, func(tx *transaction) ([]statement, error) {
-		affected, err := tx.write(ctx, statement{nextRevision, nil}, statement{
-			`UPDATE keyspaces k SET status_generation = status_generation + 1, status_revision = v.value
-				FROM status_revision v WHERE $1::text IN ('', k.name)`, []any{name},
-		})
-		if err == nil && affected[1] == 0 {
-			err = manage.ErrNotFound
-		}
-		if err == nil {
-			n = int(affected[1])
-		}
-		return nil, err
+// VoidKeyspaces implements manage.KeyspaceTx.
+func (c *change) VoidKeyspaces(ctx context.Context, name string) (int, error) {
+	affected, err := c.exec(ctx, statement{lockKeyspaces, []any{name}}, statement{nextRevision, nil}, statement{
+		`UPDATE keyspaces k SET status_generation = status_generation + 1, status_revision = v.value
+			FROM status_revision v WHERE $1::text IN ('', k.name)`, []any{name},
 	})
-	if err != nil {
+	if err := changed(affected[2], err); err != nil {
 		return 0, fmt.Errorf("voiding tokens of keyspace %q: %w", name, err)
 	}
-	return n, nil
+	return int(affected[2]), nil
 }
 
 // One statement, so that all of it is of one moment. Its rows are the revision with

@@ -42,7 +42,7 @@ type statement struct {
 // transaction is what work does inside Store.transact.
 type transaction struct {
 	conn  *pgxpool.Conn
-	wrote bool // by begin already
+	wrote bool // already, so that there is something to commit
 }
 
 // transact runs work, which calls begin first, in a transaction, and commits it
@@ -134,18 +134,52 @@ func lost(ctx context.Context, conn *pgxpool.Conn, err error) error {
 
 // write is begin for statements that write. It returns how many rows each of them
 // affected.
-func (tx *transaction) write(ctx context.Context, statements ...statement) (affected []int64, err error) {
+func (tx *transaction) write(ctx context.Context, statements ...statement) ([]int64, error) {
 	tx.wrote = true
-	return affected, tx.begin(ctx, statements, func(results pgx.BatchResults) error {
-		for range statements {
+	affected := make([]int64, len(statements))
+	err := tx.begin(ctx, statements, counting(affected))
+	return affected, err
+}
+
+// exec is write in the transaction that begin has opened.
+func (tx *transaction) exec(ctx context.Context, statements ...statement) ([]int64, error) {
+	tx.wrote = true
+	affected := make([]int64, len(statements))
+	err := tx.ask(ctx, statements, counting(affected))
+	return affected, err
+}
+
+// counting reads how many rows were affected.
+func counting(affected []int64) func(pgx.BatchResults) error {
+	return func(results pgx.BatchResults) error {
+		for i := range affected {
 			tag, err := results.Exec()
 			if err != nil {
 				return err
 			}
-			affected = append(affected, tag.RowsAffected())
+			affected[i] = tag.RowsAffected()
 		}
 		return nil
+	}
+}
+
+// rowsOf sends statements in the transaction that begin has opened, and returns
+// the rows of the last one.
+func rowsOf[T any](ctx context.Context, tx *transaction, scan func(pgx.CollectableRow) (T, error), statements ...statement) (all []T, err error) {
+	err = tx.ask(ctx, statements, func(results pgx.BatchResults) error {
+		for range len(statements) - 1 {
+			if _, err := results.Exec(); err != nil {
+				return err
+			}
+		}
+		rows, err := results.Query()
+		if err != nil {
+			return err
+		}
+		all, err = collect(rows, scan)
+		return err
 	})
+	return all, err
 }
 
 // commit sends statements and COMMIT in one round trip. PostgreSQL executes them

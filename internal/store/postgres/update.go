@@ -42,8 +42,9 @@ func (s *Store) Update(ctx context.Context, lookup verifier.Lookup, decide func(
 		for i, b := range g.budgets {
 			before[i] = *b
 		}
+		chargedBefore := slices.Clone(g.found.Repeats)
 		decide(g.now, g.found)
-		return g.changes(before)
+		return g.changes(before, chargedBefore)
 	})
 	if err != nil {
 		return fmt.Errorf("updating keys: %w", badRecord(err))
@@ -65,18 +66,24 @@ type group struct {
 	found   verifier.Found
 	records []*verifier.Record // each once
 	budgets []*verifier.Budget // each once, in id order
+	repeats [][32]byte         // of the lookup
 }
 
 // load locks and reads. One digest has one record, however often it is asked for,
 // and one budget one place in memory, however many keys share it.
 func (tx *transaction) load(ctx context.Context, lookup verifier.Lookup) (*group, error) {
-	var g group
+	g := group{repeats: lookup.Repeats}
 	var records []verifier.Record
+	var charged []*verifier.Charged
 	versions := make(map[string]int64, len(lookup.Clients))
-	err := tx.begin(ctx, []statement{
+	statements := []statement{
 		{lockByDigests, []any{bytesOf(lookup.Digests)}},
 		{selectVersions, []any{slices.Concat([]string{}, lookup.Clients)}},
-	}, func(results pgx.BatchResults) error {
+	}
+	if len(lookup.Repeats) > 0 {
+		statements = append(statements, statement{selectCharged, []any{bytesOf(lookup.Repeats)}})
+	}
+	err := tx.begin(ctx, statements, func(results pgx.BatchResults) error {
 		rows, err := results.Query()
 		if err != nil {
 			return err
@@ -87,13 +94,18 @@ func (tx *transaction) load(ctx context.Context, lookup verifier.Lookup) (*group
 		if rows, err = results.Query(); err != nil {
 			return err
 		}
-		g.now, err = scanVersions(rows, versions)
+		if g.now, err = scanVersions(rows, versions); err != nil || len(lookup.Repeats) == 0 {
+			return err
+		}
+		if rows, err = results.Query(); err == nil {
+			charged, err = readCharged(rows, lookup.Repeats, g.now)
+		}
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	g.found = verifier.Found{Records: g.index(records, lookup.Digests), Clients: make([]int64, len(lookup.Clients))}
+	g.found = verifier.Found{Records: g.index(records, lookup.Digests), Clients: make([]int64, len(lookup.Clients)), Repeats: charged}
 	for i, id := range lookup.Clients {
 		g.found.Clients[i] = versions[id]
 	}
@@ -139,7 +151,7 @@ func (g *group) index(records []verifier.Record, digests []verifier.Digest) []*v
 }
 
 // changes are the statements that write what decide left on the records.
-func (g *group) changes(before []verifier.Budget) ([]statement, error) {
+func (g *group) changes(before []verifier.Budget, chargedBefore []*verifier.Charged) ([]statement, error) {
 	var statements []statement
 	var changed budgetArrays
 	for i, b := range g.budgets {
@@ -159,7 +171,14 @@ func (g *group) changes(before []verifier.Budget) ([]statement, error) {
 	if uses := g.uses(); len(uses.key) > 0 {
 		statements = append(statements, statement{insertUses, append(uses.args(), hourOf(g.now))})
 	}
-	return statements, nil
+	var rows []chargedRow
+	for i, c := range g.found.Repeats {
+		if c != nil && chargedBefore[i] == nil {
+			rows = append(rows, chargedRow{g.repeats[i], c})
+		}
+	}
+	charged, err := saveCharged(rows, g.now)
+	return append(statements, charged...), err
 }
 
 // uses are what decide counted.

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/cambio-auth/cambio/internal/usage"
+	"github.com/cambio-auth/cambio/verifier"
 )
 
 // An hour is summed up when it has been over for this many seconds. No transaction
@@ -142,7 +143,9 @@ func (s *Store) Usage(ctx context.Context, q usage.Query) ([]usage.Point, error)
 	sql, args := usageQuery(q)
 	points, err := query(ctx, s, func(row pgx.CollectableRow) (p usage.Point, err error) {
 		var start int64
-		err = row.Scan(&start, &p.Client, &p.Audience, &p.Outcome, &p.Requests, &p.Cost)
+		var key string
+		err = row.Scan(&start, &key, &p.Owner, &p.Keyspace, &p.Client, &p.Audience, &p.Outcome, &p.Requests, &p.Cost)
+		p.Key = verifier.KeyID(key)
 		if q.By != usage.Total {
 			p.Start = time.Unix(start*3600, 0).UTC()
 		}
@@ -155,7 +158,7 @@ func (s *Store) Usage(ctx context.Context, q usage.Query) ([]usage.Point, error)
 }
 
 const (
-	usageRows = `(SELECT u.hour, k.keyspace, u.client, u.audience, u.outcome, u.requests, u.cost, k.owner, u.key_id
+	usageRows = `(SELECT u.hour, k.id AS key, k.owner, k.keyspace, u.client, u.audience, u.outcome, u.requests, u.cost
 		FROM keys k JOIN usage u ON u.key_id = k.id) x`
 	usageSums = `(SELECT hour, keyspace, client, audience, outcome, requests, cost FROM usage_hourly
 		UNION ALL
@@ -166,31 +169,43 @@ const (
 func usageQuery(q usage.Query) (string, []any) {
 	var where []string
 	var args []any
-	narrow := func(condition string, value any) {
+	param := func(value any) string {
 		args = append(args, value)
-		where = append(where, condition+" $"+strconv.Itoa(len(args)))
+		return "$" + strconv.Itoa(len(args))
 	}
-	from := usageSums
-	for _, field := range [][2]string{
-		{"key_id", string(q.Key)}, {"owner", q.Owner}, {"keyspace", q.Keyspace}, {"client", q.Client}, {"audience", q.Audience},
-	} {
+	for _, field := range [][2]string{{"key", string(q.Key)}, {"owner", q.Owner}, {"client", q.Client}, {"audience", q.Audience}} {
 		if column, value := field[0], field[1]; value != "" {
-			narrow(column+" =", value)
+			where = append(where, column+" = "+param(value))
 		}
 	}
-	if q.Key != "" || q.Owner != "" {
-		from = usageRows
+	if len(q.Keyspaces) > 0 {
+		where = append(where, "keyspace = ANY ("+param(q.Keyspaces)+"::text[])")
 	}
 	if !q.From.IsZero() {
-		narrow("hour >=", firstHour(q.From))
+		where = append(where, "hour >= "+param(firstHour(q.From)))
 	}
 	if !q.To.IsZero() {
-		narrow("hour <", firstHour(q.To))
+		where = append(where, "hour < "+param(firstHour(q.To)))
 	}
-	start := map[usage.Step]string{usage.Total: "0::bigint", usage.Hour: "hour", usage.Day: "hour / 24 * 24"}[q.By]
-	sql := `SELECT ` + start + ` AS start, client, audience, outcome, sum(requests)::bigint, sum(cost)::bigint FROM ` + from
+	columns := []string{map[usage.Step]string{usage.Total: "0::bigint", usage.Hour: "hour", usage.Day: "hour / 24 * 24"}[q.By]}
+	for _, d := range usage.Dimensions() {
+		if q.Tells(d) {
+			columns = append(columns, string(d))
+		} else {
+			columns = append(columns, `''::text`)
+		}
+	}
+	from := usageSums
+	if q.OfKeys() {
+		from = usageRows
+	}
+	sql := `SELECT ` + strings.Join(columns, ", ") + `, sum(requests)::bigint, sum(cost)::bigint FROM ` + from
 	if len(where) > 0 {
 		sql += ` WHERE ` + strings.Join(where, " AND ")
 	}
-	return sql + ` GROUP BY 1, client, audience, outcome ORDER BY 1, client, audience, outcome`, args
+	sql += ` GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY 1, 2, 3, 4, 5, 6, 7`
+	if q.Limit > 0 {
+		sql += ` LIMIT ` + param(q.Limit)
+	}
+	return sql, args
 }

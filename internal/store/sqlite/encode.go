@@ -115,16 +115,16 @@ func (r rawTo) Scan(src any) error {
 	return nil
 }
 
-// digestTo reads a digest.
-type digestTo struct{ d *verifier.Digest }
+// hashTo reads as many bytes as it has, which are those of a hash.
+type hashTo []byte
 
 // Scan implements sql.Scanner.
-func (d digestTo) Scan(src any) error {
+func (h hashTo) Scan(src any) error {
 	b, ok := src.([]byte)
-	if !ok || len(b) != len(d.d) {
-		return fmt.Errorf("digest stored as %T", src)
+	if !ok || len(b) != len(h) {
+		return fmt.Errorf("hash stored as %T", src)
 	}
-	copy(d.d[:], b)
+	copy(h, b)
 	return nil
 }
 

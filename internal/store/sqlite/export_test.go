@@ -44,3 +44,6 @@ func (s *Store) FailCommit(ctx context.Context) error {
 
 // SelectStatusChanges is a statement whose plan is tested.
 const SelectStatusChanges = selectStatusChanges
+
+// KeysQuery makes statements whose plans are tested.
+var KeysQuery = keysQuery

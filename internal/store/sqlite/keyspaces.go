@@ -21,46 +21,94 @@ func keyspaceDest(ks *verifier.Keyspace) []any {
 	}
 }
 
-func scanKeyspace(row scanner) (ks verifier.Keyspace, err error) {
-	return ks, row.Scan(keyspaceDest(&ks)...)
+// What a manage.KeyspaceRecord is made of; scanKeyspace reads the columns in this
+// order.
+const selectKeyspaces = `SELECT ` + keyspaceColumns + `, s.version, s.changed_at FROM keyspaces s `
+
+func scanKeyspace(row scanner) (ks manage.KeyspaceRecord, err error) {
+	return ks, row.Scan(append(keyspaceDest(&ks.Keyspace), &ks.Version, stampTo{&ks.ChangedAt})...)
 }
 
-// CreateKeyspace implements manage.KeyspaceStore.
-func (s *Store) CreateKeyspace(ctx context.Context, ks verifier.Keyspace) error {
-	err := s.write.do(ctx, func(tx *transaction) error {
-		_, err := tx.exec(ctx, `INSERT INTO keyspaces (name, prefix, key_lifetime, token_lifetime, publish_metadata, imported_keys, created_at)
-			VALUES (?, ?, ?, ?, ?, ?, ?)`,
-			ks.Name, ks.Prefix, ks.KeyLifetime, ks.TokenLifetime, ks.PublishMetadata, ks.ImportedKeys,
-			stamp(ks.CreatedAt))
-		if err != nil || !ks.ImportedKeys {
-			return err
-		}
-		// What ImportedKeys of a client says may be another now.
-		_, err = tx.exec(ctx, `UPDATE clients SET version = version + 1`)
-		return err
-	})
+// Keyspace implements manage.Reader.
+func (s *Store) Keyspace(ctx context.Context, name string) (manage.KeyspaceRecord, error) {
+	ks, err := scanKeyspace(s.read.QueryRowContext(ctx, selectKeyspaces+`WHERE s.name = ?`, name))
 	if err != nil {
-		return fmt.Errorf("creating keyspace %s: %w", ks.Name, taken(err))
-	}
-	return nil
-}
-
-// Keyspace implements manage.KeyspaceStore.
-func (s *Store) Keyspace(ctx context.Context, name string) (verifier.Keyspace, error) {
-	ks, err := scanKeyspace(s.read.QueryRowContext(ctx, `SELECT `+keyspaceColumns+` FROM keyspaces s WHERE s.name = ?`, name))
-	if err != nil {
-		return verifier.Keyspace{}, fmt.Errorf("keyspace %s: %w", name, missing(err))
+		return manage.KeyspaceRecord{}, fmt.Errorf("keyspace %s: %w", name, missing(err))
 	}
 	return ks, nil
 }
 
-// Keyspaces implements manage.KeyspaceStore.
-func (s *Store) Keyspaces(ctx context.Context) ([]verifier.Keyspace, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT `+keyspaceColumns+` FROM keyspaces s ORDER BY s.name`)
+// Keyspaces implements manage.Reader.
+func (s *Store) Keyspaces(ctx context.Context) ([]manage.KeyspaceRecord, error) {
+	rows, err := s.read.QueryContext(ctx, selectKeyspaces+`ORDER BY s.name`)
 	if err != nil {
 		return nil, fmt.Errorf("listing keyspaces: %w", err)
 	}
 	return collect(rows, scanKeyspace)
+}
+
+// AddKeyspace implements manage.KeyspaceTx.
+func (c *change) AddKeyspace(ctx context.Context, ks verifier.Keyspace) error {
+	_, err := c.exec(ctx, `INSERT INTO keyspaces (name, prefix, key_lifetime, token_lifetime, publish_metadata, imported_keys, created_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?)`,
+		ks.Name, ks.Prefix, ks.KeyLifetime, ks.TokenLifetime, ks.PublishMetadata, ks.ImportedKeys,
+		stamp(ks.CreatedAt))
+	if err == nil && ks.ImportedKeys {
+		err = c.touchClients(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("adding keyspace %s: %w", ks.Name, taken(err))
+	}
+	return nil
+}
+
+// touchClients counts all their versions up: what ImportedKeys of a client says may
+// be another now.
+func (c *change) touchClients(ctx context.Context) error {
+	_, err := c.exec(ctx, `UPDATE clients SET version = version + 1`)
+	return err
+}
+
+// LockKeyspace implements manage.KeyspaceTx.
+func (c *change) LockKeyspace(ctx context.Context, name string) (manage.KeyspaceRecord, error) {
+	ks, err := one(ctx, c.transaction, scanKeyspace, selectKeyspaces+`WHERE s.name = ?`, name)
+	if err != nil {
+		return manage.KeyspaceRecord{}, fmt.Errorf("keyspace %s: %w", name, err)
+	}
+	return ks, nil
+}
+
+// SaveKeyspace implements manage.KeyspaceTx.
+func (c *change) SaveKeyspace(ctx context.Context, ks verifier.Keyspace) error {
+	before, err := c.LockKeyspace(ctx, ks.Name)
+	if err != nil {
+		return fmt.Errorf("changing a keyspace: %w", err)
+	}
+	_, err = c.exec(ctx, `UPDATE keyspaces SET (prefix, key_lifetime, token_lifetime, publish_metadata, imported_keys, version, changed_at)
+		= (?2, ?3, ?4, ?5, ?6, version + 1, ?7) WHERE name = ?1`,
+		ks.Name, ks.Prefix, ks.KeyLifetime, ks.TokenLifetime, ks.PublishMetadata, ks.ImportedKeys, stamp(c.now))
+	if err == nil && ks.ImportedKeys != before.ImportedKeys {
+		err = c.touchClients(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("changing keyspace %s: %w", ks.Name, err)
+	}
+	return nil
+}
+
+// DeleteKeyspace implements manage.KeyspaceTx. Every key refers to its keyspace.
+func (c *change) DeleteKeyspace(ctx context.Context, name string) error {
+	n, err := c.exec(ctx, `DELETE FROM keyspaces WHERE name = ?`, name)
+	switch {
+	case codeOf(err) == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
+		err = manage.ErrInUse
+	case err == nil && n == 0:
+		err = manage.ErrNotFound
+	}
+	if err != nil {
+		return fmt.Errorf("deleting keyspace %s: %w", name, err)
+	}
+	return nil
 }
 
 // missing makes a row that is not there manage.ErrNotFound.

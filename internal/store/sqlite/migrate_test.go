@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/pressly/goose/v3"
@@ -65,32 +64,4 @@ func TestADatabaseWithoutKeysGetsStatuses(t *testing.T) {
 	}
 	defer s.Close()
 	storetest.KeysFromBefore(t, s, 0)
-}
-
-// However many statuses there are, only those are looked at that changed.
-func TestStatusesAreFoundByIndex(t *testing.T) {
-	s := open(t, filepath.Join(t.TempDir(), "cambio.db"))
-	err := s.OnWriter(t.Context(), func(conn *sql.Conn) error {
-		rows, err := conn.QueryContext(t.Context(), `EXPLAIN QUERY PLAN `+sqlite.SelectStatusChanges, 5)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		var plan strings.Builder
-		for rows.Next() {
-			var id, parent, unused int
-			var detail string
-			if err := rows.Scan(&id, &parent, &unused, &detail); err != nil {
-				return err
-			}
-			plan.WriteString(detail + "\n")
-		}
-		if !strings.Contains(plan.String(), "SEARCH statuses USING INDEX statuses_by_revision (revision>?)") {
-			t.Error(plan.String())
-		}
-		return rows.Err()
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
 }

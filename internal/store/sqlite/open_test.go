@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/cambio-auth/cambio/internal/store/sqlite"
+	"github.com/cambio-auth/cambio/internal/store/storetest"
 	"github.com/cambio-auth/cambio/verifier"
 )
 
@@ -108,7 +109,7 @@ var wrongFiles = map[string]wrongFile{
 			closed(t, path)
 			query(t, path, `INSERT INTO schema_version (version_id, is_applied) VALUES (99, 1); SELECT 1`)
 		},
-		want: "its schema is version 99 and this binary knows none above 3; run the newer binary that made it",
+		want: "its schema is version 99 and this binary knows none above 4; run the newer binary that made it",
 	},
 	"a newer schema whose last changes are in the log": {
 		setUp: func(t *testing.T, path string) {
@@ -119,7 +120,7 @@ var wrongFiles = map[string]wrongFile{
 				write(t, path+suffix, read(live+suffix))
 			}
 		},
-		want: "its schema is version 99 and this binary knows none above 3; run the newer binary that made it",
+		want: "its schema is version 99 and this binary knows none above 4; run the newer binary that made it",
 	},
 }
 
@@ -208,7 +209,7 @@ func TestADatabaseAtItsLargestRefusesAndGoesOn(t *testing.T) {
 	}
 	limit(1) // as large as it is now
 	big := verifier.Key{ID: "big", Name: strings.Repeat("x", 1<<16), Keyspace: "default", State: verifier.Active}
-	err := s.CreateKey(t.Context(), big, verifier.Budget{ID: "big"})
+	err := storetest.AddKey(t.Context(), s, big, verifier.Budget{ID: "big"})
 	if err == nil || errors.Is(err, verifier.ErrOutcomeUnknown) || !strings.Contains(err.Error(), "full") {
 		t.Errorf("error is %v, want a certain one that says full", err)
 	}
@@ -216,7 +217,7 @@ func TestADatabaseAtItsLargestRefusesAndGoesOn(t *testing.T) {
 		t.Errorf("a charge, which needs no room: %v", err)
 	}
 	limit(1 << 20)
-	if err := s.CreateKey(t.Context(), big, verifier.Budget{ID: "big"}); err != nil {
+	if err := storetest.AddKey(t.Context(), s, big, verifier.Budget{ID: "big"}); err != nil {
 		t.Error(err)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cambio-auth/cambio/internal/audit"
+	"github.com/cambio-auth/cambio/internal/store/signinglog"
 	"github.com/cambio-auth/cambio/issuer"
 )
 
@@ -47,32 +49,50 @@ func (s *Store) ChangeSigningKeys(ctx context.Context, change func(now time.Time
 		if err != nil {
 			return err
 		}
-		after, err := change(s.now(), slices.Clone(before))
+		c := s.newChange(tx)
+		after, err := change(c.now, slices.Clone(before))
 		if err != nil {
 			return err
 		}
-		for _, k := range before {
-			if slices.ContainsFunc(after, func(kept issuer.SealedKey) bool { return kept.KID == k.KID }) {
-				continue
-			}
-			if _, err := tx.exec(ctx, `DELETE FROM signing_keys WHERE kid = ?`, k.KID); err != nil {
-				return err
-			}
+		if err := putSigningKeys(ctx, tx, before, after); err != nil {
+			return err
 		}
-		for _, k := range after {
-			if slices.ContainsFunc(before, k.Same) {
-				continue
-			}
-			_, err := tx.exec(ctx, putSigningKey, k.KID, k.Algorithm, k.Generation, k.PublicKey, k.Sealed,
-				stamp(k.CreatedAt), stamp(k.ActivatesAt), stamp(k.RemovedAt))
-			if err != nil {
-				return errors.Join(fmt.Errorf("signing key %s", k.KID), err)
+		entries, err := signinglog.Entries(audit.From(ctx), before, after)
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if _, err := c.Log(ctx, e); err != nil {
+				return err
 			}
 		}
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("signing keys: %w", err)
+	}
+	return nil
+}
+
+// putSigningKeys writes what is another in after than in before.
+func putSigningKeys(ctx context.Context, tx *transaction, before, after []issuer.SealedKey) error {
+	for _, k := range before {
+		if slices.ContainsFunc(after, func(kept issuer.SealedKey) bool { return kept.KID == k.KID }) {
+			continue
+		}
+		if _, err := tx.exec(ctx, `DELETE FROM signing_keys WHERE kid = ?`, k.KID); err != nil {
+			return err
+		}
+	}
+	for _, k := range after {
+		if slices.ContainsFunc(before, k.Same) {
+			continue
+		}
+		_, err := tx.exec(ctx, putSigningKey, k.KID, k.Algorithm, k.Generation, k.PublicKey, k.Sealed,
+			stamp(k.CreatedAt), stamp(k.ActivatesAt), stamp(k.RemovedAt))
+		if err != nil {
+			return errors.Join(fmt.Errorf("signing key %s", k.KID), err)
+		}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 // Package sqlite keeps everything in one SQLite file, the store that needs no
-// server. It decides how the promises of verifier.Store, issuer.KeyStore and
-// manage.Store are kept by SQLite; the rules about keys it leaves to verifier.
+// server. It decides how the promises of verifier.Store, issuer.KeyStore,
+// manage.Store and audit.Store are kept by SQLite; the rules about keys it leaves to
+// verifier, and the chain of the log to audit.
 //
 // One process serves from a file, and commands may use it at the same time:
 // a writer waits for the writers of other processes until its context ends.
@@ -9,7 +10,7 @@
 //
 // A transaction that reads first and asks for the write lock later fails if
 // another wrote in between, and a charge decided on what was read would be
-// lost or wrong. Every Update takes the write lock before it reads. There is one
+// lost or wrong. Every Update and every Change takes the write lock before it reads. There is one
 // writing connection, so that waiters of this process queue in order in Go
 // and only processes poll for the file's lock.
 //

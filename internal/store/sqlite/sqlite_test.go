@@ -61,7 +61,7 @@ func addKeys(t testing.TB, s *sqlite.Store, n int, uses int64) []verifier.Digest
 	digests := make([]verifier.Digest, n)
 	for i := range digests {
 		digests[i] = verifier.NewSecret(secret(i)).Digest()
-		err := s.CreateKey(t.Context(),
+		err := storetest.AddKey(t.Context(), s,
 			verifier.Key{ID: id(i), Digest: digests[i], Keyspace: "default", State: verifier.Active},
 			verifier.Budget{ID: verifier.BudgetID(id(i)), Counted: true, Remaining: uses})
 		if err != nil {
@@ -145,7 +145,7 @@ func TestARefusalWritesNothingAndAGrantWrites(t *testing.T) {
 	for range 10 {
 		err := update(t.Context(), s, append(digests, unknown), func(now time.Time, found []*verifier.Record) {
 			for _, rec := range found {
-				if _, err := verifier.Decide(now, rec, verifier.Request{Cost: 6}); !errors.Is(err, verifier.ErrRefused) {
+				if _, err := verifier.Decide(now, rec, nil, verifier.Request{Cost: 6}); !errors.Is(err, verifier.ErrRefused) {
 					t.Errorf("decided %v", err)
 				}
 			}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"time"
 
@@ -23,8 +22,8 @@ type statusList struct{ number, size int64 }
 
 // newStatus hands out an entry at random, of the keyspace's newest list or of
 // another, if there is none or it is full.
-func (s *Store) newStatus(ctx context.Context, tx *transaction, keyspace string) (verifier.StatusRef, error) {
-	rows, err := tx.query(ctx, `SELECT list, size FROM status_lists WHERE keyspace = ? ORDER BY list DESC LIMIT 1`, keyspace)
+func (c *change) newStatus(ctx context.Context, keyspace string) (verifier.StatusRef, error) {
+	rows, err := c.query(ctx, `SELECT list, size FROM status_lists WHERE keyspace = ? ORDER BY list DESC LIMIT 1`, keyspace)
 	if err != nil {
 		return verifier.StatusRef{}, err
 	}
@@ -35,21 +34,21 @@ func (s *Store) newStatus(ctx context.Context, tx *transaction, keyspace string)
 		return verifier.StatusRef{}, err
 	}
 	if len(newest) > 0 {
-		ref, err := newest[0].take(ctx, tx)
+		ref, err := newest[0].take(ctx, c.transaction)
 		if err != nil || ref.List != 0 {
 			return ref, err
 		}
 	}
-	revision, err := nextRevision(ctx, tx)
+	revision, err := c.nextRevision(ctx)
 	if err != nil {
 		return verifier.StatusRef{}, err
 	}
-	opened := statusList{revision, s.listSize}
-	_, err = tx.exec(ctx, `INSERT INTO status_lists (list, keyspace, size) VALUES (?, ?, ?)`, opened.number, keyspace, opened.size)
+	opened := statusList{revision, c.s.listSize}
+	_, err = c.exec(ctx, `INSERT INTO status_lists (list, keyspace, size) VALUES (?, ?, ?)`, opened.number, keyspace, opened.size)
 	if err != nil {
 		return verifier.StatusRef{}, err
 	}
-	return opened.take(ctx, tx)
+	return opened.take(ctx, c.transaction)
 }
 
 // take returns the zero reference if it finds no entry that is free.
@@ -74,91 +73,69 @@ func randomBelow(n int64) int64 {
 }
 
 // nextRevision begins a change that replicas are to see.
-func nextRevision(ctx context.Context, tx *transaction) (int64, error) {
-	if _, err := tx.exec(ctx, `UPDATE status_revision SET value = value + 1`); err != nil {
+func (c *change) nextRevision(ctx context.Context) (int64, error) {
+	if _, err := c.exec(ctx, `UPDATE status_revision SET value = value + 1`); err != nil {
 		return 0, err
 	}
-	rows, err := tx.query(ctx, `SELECT value FROM status_revision`)
-	if err != nil {
-		return 0, err
-	}
-	values, err := collect(rows, func(row scanner) (v int64, err error) { return v, row.Scan(&v) })
-	if err == nil && len(values) != 1 {
-		err = errors.New("the row of status_revision is missing")
-	}
-	if err != nil {
-		return 0, err
-	}
-	return values[0], nil
+	scan := func(row scanner) (v int64, err error) { return v, row.Scan(&v) }
+	return one(ctx, c.transaction, scan, `SELECT value FROM status_revision`)
 }
 
-func setStatus(ctx context.Context, tx *transaction, ref verifier.StatusRef, value int) error {
-	revision, err := nextRevision(ctx, tx)
+func (c *change) setStatus(ctx context.Context, ref verifier.StatusRef, value int) error {
+	revision, err := c.nextRevision(ctx)
 	if err != nil {
 		return err
 	}
-	_, err = tx.exec(ctx, `UPDATE statuses SET value = ?, revision = ? WHERE list = ? AND idx = ?`, value, revision, ref.List, ref.Index)
+	_, err = c.exec(ctx, `UPDATE statuses SET value = ?, revision = ? WHERE list = ? AND idx = ?`, value, revision, ref.List, ref.Index)
 	return err
 }
 
-// VoidKeys implements manage.VoidStore.
-func (s *Store) VoidKeys(ctx context.Context, ids []verifier.KeyID) (n int, err error) {
-	err = s.write.do(ctx, func(tx *transaction) error {
-		n = 0
-		for _, id := range ids {
-			voided, err := s.voidKey(ctx, tx, id)
-			if err != nil {
-				return fmt.Errorf("key %s: %w", id, err)
-			}
-			n += voided
-		}
-		return nil
-	})
+// VoidKeys implements manage.KeyTx.
+func (c *change) VoidKeys(ctx context.Context, ids []verifier.KeyID) (int, error) {
+	found, err := c.LockKeys(ctx, ids)
 	if err != nil {
 		return 0, fmt.Errorf("voiding tokens: %w", err)
 	}
-	return n, nil
+	voided := 0
+	for i := range found {
+		if found[i].Key.State == verifier.Revoked {
+			continue
+		}
+		if err := c.voidKey(ctx, &found[i].Record); err != nil {
+			return 0, fmt.Errorf("voiding tokens of key %s: %w", found[i].Key.ID, err)
+		}
+		voided++
+	}
+	return voided, nil
 }
 
-// voidKey returns how many keys it found to have tokens, which is one or none.
-func (s *Store) voidKey(ctx context.Context, tx *transaction, id verifier.KeyID) (int, error) {
-	rows, err := tx.query(ctx, selectKey, id)
+func (c *change) voidKey(ctx context.Context, rec *verifier.Record) error {
+	fresh, err := c.newStatus(ctx, rec.Key.Keyspace)
 	if err != nil {
-		return 0, err
-	}
-	found, err := collect(rows, scanRecord)
-	if err != nil || len(found) == 0 || found[0].Key.State == verifier.Revoked {
-		return 0, err
-	}
-	fresh, err := s.newStatus(ctx, tx, found[0].Key.Keyspace)
-	if err != nil {
-		return 0, err
-	}
-	if _, err := tx.exec(ctx, `UPDATE keys SET status_list = ?, status_index = ? WHERE id = ?`, fresh.List, fresh.Index, id); err != nil {
-		return 0, err
-	}
-	return 1, setStatus(ctx, tx, found[0].Status, wire.StatusInvalid)
-}
-
-// VoidKeyspaces implements manage.VoidStore.
-func (s *Store) VoidKeyspaces(ctx context.Context, name string) (n int, err error) {
-	err = s.write.do(ctx, func(tx *transaction) error {
-		revision, err := nextRevision(ctx, tx)
-		if err != nil {
-			return err
-		}
-		voided, err := tx.exec(ctx, `UPDATE keyspaces SET status_generation = status_generation + 1, status_revision = ?1
-			WHERE ?2 IN ('', name)`, revision, name)
-		n = int(voided)
-		if err == nil && n == 0 {
-			err = manage.ErrNotFound
-		}
 		return err
-	})
+	}
+	_, err = c.exec(ctx, `UPDATE keys SET status_list = ?, status_index = ? WHERE id = ?`, fresh.List, fresh.Index, rec.Key.ID)
+	if err != nil {
+		return err
+	}
+	return c.setStatus(ctx, rec.Status, wire.StatusInvalid)
+}
+
+// VoidKeyspaces implements manage.KeyspaceTx.
+func (c *change) VoidKeyspaces(ctx context.Context, name string) (int, error) {
+	revision, err := c.nextRevision(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("voiding tokens of keyspace %q: %w", name, err)
 	}
-	return n, nil
+	voided, err := c.exec(ctx, `UPDATE keyspaces SET status_generation = status_generation + 1, status_revision = ?1
+		WHERE ?2 IN ('', name)`, revision, name)
+	if err == nil && voided == 0 {
+		err = manage.ErrNotFound
+	}
+	if err != nil {
+		return 0, fmt.Errorf("voiding tokens of keyspace %q: %w", name, err)
+	}
+	return int(voided), nil
 }
 
 // One statement, so that all of it is of one moment. Its rows are the revision, the

@@ -34,12 +34,18 @@ func (s *Store) Update(ctx context.Context, lookup verifier.Lookup, decide func(
 		if err != nil {
 			return fmt.Errorf("reading clients: %w", err)
 		}
+		charged, err := loadCharged(ctx, tx, lookup.Repeats)
+		if err != nil {
+			return fmt.Errorf("reading what was charged: %w", err)
+		}
 		before := make([]verifier.Budget, len(budgets))
 		for i, b := range budgets {
 			before[i] = *b
 		}
 		now := s.now()
-		decide(now, verifier.Found{Records: records, Clients: versions})
+		forgetOver(charged, now)
+		chargedBefore := slices.Clone(charged)
+		decide(now, verifier.Found{Records: records, Clients: versions, Repeats: charged})
 		for i, b := range budgets {
 			if b.Same(before[i]) {
 				continue
@@ -47,6 +53,9 @@ func (s *Store) Update(ctx context.Context, lookup verifier.Lookup, decide func(
 			if err := saveBudget(ctx, tx, before[i].ID, b); err != nil {
 				return fmt.Errorf("writing budget %s: %w", before[i].ID, err)
 			}
+		}
+		if err := saveCharged(ctx, tx, lookup.Repeats, chargedBefore, charged); err != nil {
+			return fmt.Errorf("remembering a charge: %w", err)
 		}
 		return saveUses(ctx, tx, now, records)
 	})

@@ -95,7 +95,7 @@ func (s *Store) Usage(ctx context.Context, q usage.Query) ([]usage.Point, error)
 	points, err := collect(rows, func(row scanner) (usage.Point, error) {
 		var p usage.Point
 		var start int64
-		err := row.Scan(&start, &p.Client, &p.Audience, &p.Outcome, &p.Requests, &p.Cost)
+		err := row.Scan(&start, &p.Key, &p.Owner, &p.Keyspace, &p.Client, &p.Audience, &p.Outcome, &p.Requests, &p.Cost)
 		if q.By != usage.Total {
 			p.Start = time.Unix(start*3600, 0).UTC()
 		}
@@ -107,47 +107,49 @@ func (s *Store) Usage(ctx context.Context, q usage.Query) ([]usage.Point, error)
 	return points, nil
 }
 
+const (
+	usageRows = `(SELECT u.hour, k.id AS key, k.owner, k.keyspace, u.client, u.audience, u.outcome, u.requests, u.cost
+		FROM keys k JOIN usage u ON u.key_id = k.id)`
+	usageSums = `(SELECT hour, keyspace, client, audience, outcome, requests, cost FROM usage_hourly
+		UNION ALL
+		SELECT u.hour, k.keyspace, u.client, u.audience, u.outcome, u.requests, u.cost
+		FROM usage u JOIN keys k ON k.id = u.key_id WHERE u.hour >= (SELECT until FROM usage_sums))`
+)
+
 func usageQuery(q usage.Query) (string, []any) {
 	var where []string
 	var args []any
-	narrow := func(condition string, value any) {
-		where, args = append(where, condition), append(args, value)
+	narrow := func(used bool, condition string, value any) {
+		if used {
+			where, args = append(where, condition), append(args, value)
+		}
 	}
-	// The parts that name rows of one key or owner come from the rows alone.
-	detail := q.Key != "" || q.Owner != ""
-	if q.Key != "" {
-		narrow("key_id = ?", q.Key)
+	narrow(q.Key != "", "key = ?", q.Key)
+	narrow(q.Owner != "", "owner = ?", q.Owner)
+	narrow(len(q.Keyspaces) > 0, "keyspace IN (SELECT value FROM json_each(?))", jsonOf{q.Keyspaces})
+	narrow(q.Client != "", "client = ?", q.Client)
+	narrow(q.Audience != "", "audience = ?", q.Audience)
+	narrow(!q.From.IsZero(), "hour >= ?", firstHour(q.From))
+	narrow(!q.To.IsZero(), "hour < ?", firstHour(q.To))
+	columns := []string{map[usage.Step]string{usage.Total: "0", usage.Hour: "hour", usage.Day: "hour / 24 * 24"}[q.By]}
+	for _, d := range usage.Dimensions() {
+		if q.Tells(d) {
+			columns = append(columns, string(d))
+		} else {
+			columns = append(columns, `''`)
+		}
 	}
-	if q.Owner != "" {
-		narrow("owner = ?", q.Owner)
+	from := usageSums
+	if q.OfKeys() {
+		from = usageRows
 	}
-	if q.Keyspace != "" {
-		narrow("keyspace = ?", q.Keyspace)
-	}
-	if q.Client != "" {
-		narrow("client = ?", q.Client)
-	}
-	if q.Audience != "" {
-		narrow("audience = ?", q.Audience)
-	}
-	if !q.From.IsZero() {
-		narrow("hour >= ?", firstHour(q.From))
-	}
-	if !q.To.IsZero() {
-		narrow("hour < ?", firstHour(q.To))
-	}
-	from := `(SELECT u.hour, k.keyspace, u.client, u.audience, u.outcome, u.requests, u.cost, k.owner, k.id AS key_id
-		FROM keys k JOIN usage u ON u.key_id = k.id)`
-	if !detail {
-		from = `(SELECT hour, keyspace, client, audience, outcome, requests, cost FROM usage_hourly
-			UNION ALL
-			SELECT u.hour, k.keyspace, u.client, u.audience, u.outcome, u.requests, u.cost
-			FROM usage u JOIN keys k ON k.id = u.key_id WHERE u.hour >= (SELECT until FROM usage_sums))`
-	}
-	start := map[usage.Step]string{usage.Total: "0", usage.Hour: "hour", usage.Day: "hour / 24 * 24"}[q.By]
-	query := `SELECT ` + start + ` AS start, client, audience, outcome, sum(requests), sum(cost) FROM ` + from
+	query := `SELECT ` + strings.Join(columns, ", ") + `, sum(requests), sum(cost) FROM ` + from
 	if len(where) > 0 {
 		query += ` WHERE ` + strings.Join(where, " AND ")
 	}
-	return query + ` GROUP BY 1, client, audience, outcome ORDER BY 1, client, audience, outcome`, args
+	query += ` GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY 1, 2, 3, 4, 5, 6, 7`
+	if q.Limit > 0 {
+		query, args = query+` LIMIT ?`, append(args, q.Limit)
+	}
+	return query, args
 }

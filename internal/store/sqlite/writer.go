@@ -31,13 +31,14 @@ func newWriter(db *sql.DB) *writer {
 
 // transaction is what work does inside writer.do.
 type transaction struct {
-	w     *writer
-	wrote bool
+	w      *writer
+	wrote  bool
+	failed error // of a statement
 }
 
 // do runs work holding the database's write lock, and commits what it wrote.
-// If work fails or panics, or wrote nothing, the transaction is rolled back, so
-// that asking costs no write.
+// If work or a statement of it fails, or work panics or wrote nothing, the
+// transaction is rolled back, so that asking costs no write.
 //
 // ctx bounds the wait for the lock, and work; it does not reach COMMIT, whose
 // outcome would be unknown if it were cut short. An error that wraps
@@ -67,8 +68,11 @@ func (w *writer) do(ctx context.Context, work func(*transaction) error) error {
 		return fmt.Errorf("waiting for the database's write lock: %w", err)
 	}
 	tx := &transaction{w: w}
-	if err := work(tx); err != nil || !tx.wrote {
+	if err := work(tx); err != nil {
 		return err
+	}
+	if tx.failed != nil || !tx.wrote {
+		return tx.failed
 	}
 	if err := ctx.Err(); err != nil {
 		return err
@@ -176,6 +180,7 @@ func (w *writer) exec(ctx context.Context, query string, args ...any) (sql.Resul
 func (tx *transaction) exec(ctx context.Context, query string, args ...any) (int64, error) {
 	result, err := tx.w.exec(ctx, query, args...)
 	if err != nil {
+		tx.failed = err
 		return 0, err
 	}
 	n, err := result.RowsAffected()

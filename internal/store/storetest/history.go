@@ -128,7 +128,7 @@ func (h *history) add(rt *rapid.T, now time.Time, budget int) {
 	if life := rapid.SampledFrom([]time.Duration{0, 0, 0, time.Minute, 2 * time.Hour}).Draw(rt, "lifetime"); life > 0 {
 		k.expires = now.Add(life)
 	}
-	h.must(rt, h.db.CreateKey(h.ctx, verifier.Key{
+	h.must(rt, AddKey(h.ctx, h.db, verifier.Key{
 		ID: k.id, Digest: secret.Digest(), Keyspace: "default", Owner: h.owner, State: k.state, CreatedAt: now, ExpiresAt: k.expires,
 	}, h.accounts[budget].budget()))
 	h.holders = append(h.holders, k)
@@ -288,11 +288,7 @@ func (h *history) changeState(rt *rapid.T) {
 }
 
 func (h *history) change(i int, k *holder, state verifier.State) error {
-	_, _, err := h.stores[i].ChangeKey(h.ctx, k.id, func(_ time.Time, key *verifier.Key) error {
-		key.State = state
-		return nil
-	})
-	return err
+	return changeState(h.ctx, h.stores[i], k.id, state)
 }
 
 func (h *history) stepClock(rt *rapid.T) {

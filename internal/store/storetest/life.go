@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cambio-auth/cambio/internal/audit"
 	"github.com/cambio-auth/cambio/internal/client"
 	"github.com/cambio-auth/cambio/internal/manage"
 	"github.com/cambio-auth/cambio/internal/store"
@@ -14,8 +15,8 @@ import (
 
 var lifePromises = []promise{
 	{"a store opened again finds everything", func(t *testing.T, db *database) {
-		must(t, db.CreateKeyspace(t.Context(), verifier.Keyspace{Name: "other", Prefix: "ot"}))
-		must(t, db.CreateClient(t.Context(), client.Client{ID: "orders", Secrets: []verifier.Digest{digest("s")}}))
+		must(t, AddKeyspace(t.Context(), db, verifier.Keyspace{Name: "other", Prefix: "ot"}))
+		must(t, AddClient(t.Context(), db, client.Client{ID: "orders", Secrets: secrets("s")}))
 		putSigningKeys(t, db, issuer.SealedKey{KID: "kid", Algorithm: "EdDSA", PublicKey: []byte{1}, Sealed: []byte{2}})
 		secret, _ := db.key(func(k *verifier.Key, _ *verifier.Budget) { k.Keyspace = "other" })
 		must(t, exchange(t.Context(), db, secret))
@@ -25,7 +26,7 @@ var lifePromises = []promise{
 	}},
 	{"two stores on one database share one truth", func(t *testing.T, db *database) {
 		other := db.again()
-		must(t, other.CreateKeyspace(t.Context(), verifier.Keyspace{Name: "other", Prefix: "ot"}))
+		must(t, AddKeyspace(t.Context(), other, verifier.Keyspace{Name: "other", Prefix: "ot"}))
 		secret, key := db.key(func(k *verifier.Key, _ *verifier.Budget) { k.Keyspace = "other" })
 		for i, s := range []store.Store{db, other, db, other, db} {
 			must(t, exchange(t.Context(), s, secret))
@@ -82,18 +83,26 @@ var lifePromises = []promise{
 // endedCalls calls every method with ctx.
 func endedCalls(ctx context.Context, s store.Store, key verifier.Key) map[string]error {
 	errs := map[string]error{
-		"CreateKey":      s.CreateKey(ctx, verifier.Key{ID: "k", Keyspace: "default", State: verifier.Active}, verifier.Budget{ID: "b"}),
-		"CreateKeyspace": s.CreateKeyspace(ctx, verifier.Keyspace{Name: "late"}),
-		"CreateClient":   s.CreateClient(ctx, client.Client{ID: "late"}),
+		"AddKey":      AddKey(ctx, s, verifier.Key{ID: "k", Keyspace: "default", State: verifier.Active}, verifier.Budget{ID: "b"}),
+		"AddKeyspace": AddKeyspace(ctx, s, verifier.Keyspace{Name: "late"}),
+		"AddClient":   AddClient(ctx, s, client.Client{ID: "late"}),
 	}
 	_, _, errs["Key"] = s.Key(ctx, key.ID)
+	_, _, errs["KeyByDigest"] = s.KeyByDigest(ctx, key.Digest)
+	_, _, errs["FindKey"] = s.FindKey(ctx, key.ID)
+	_, _, errs["FindDigest"] = s.FindDigest(ctx, key.Digest)
+	_, errs["Audit"] = s.Audit(ctx, audit.Query{Limit: 1})
+	_, errs["AuditHead"] = s.AuditHead(ctx)
+	errs["AddRefusals"] = s.AddRefusals(ctx, []audit.Refusal{{Attempts: 1}})
+	_, errs["Refusals"] = s.Refusals(ctx, time.Time{}, noon, 1)
+	_, errs["ForgetRepeats"] = s.ForgetRepeats(ctx, 1)
 	_, _, errs["Keys"] = s.Keys(ctx, manage.KeyFilter{Limit: 1})
-	_, _, errs["ChangeKey"] = s.ChangeKey(ctx, key.ID, func(_ time.Time, k *verifier.Key) error {
+	errs["ChangeKey"] = ChangeKey(ctx, s, key.ID, func(_ time.Time, k *verifier.Key) error {
 		k.State = verifier.Revoked
 		return nil
 	})
-	_, errs["VoidKeys"] = s.VoidKeys(ctx, []verifier.KeyID{key.ID})
-	_, errs["VoidKeyspaces"] = s.VoidKeyspaces(ctx, "")
+	_, errs["VoidKeys"] = VoidKeys(ctx, s, []verifier.KeyID{key.ID})
+	_, errs["VoidKeyspaces"] = VoidKeyspaces(ctx, s, "")
 	_, _, errs["StatusChanges"] = s.StatusChanges(ctx, 0, func(issuer.StatusChange) error { return nil })
 	_, errs["Keyspace"] = s.Keyspace(ctx, "default")
 	_, errs["Keyspaces"] = s.Keyspaces(ctx)
@@ -108,19 +117,23 @@ func endedCalls(ctx context.Context, s store.Store, key verifier.Key) map[string
 
 // everything is all that a store can be asked for.
 type everything struct {
-	Keys        []verifier.Record
-	Keyspaces   []verifier.Keyspace
+	Keys        []manage.KeyRecord
+	Keyspaces   []manage.KeyspaceRecord
 	Clients     []client.Client
 	SigningKeys []issuer.SealedKey
+	Audit       []audit.Row
+	AuditHead   audit.Head
 }
 
 func contents(t *testing.T, s store.Store) (all everything) {
 	t.Helper()
-	var errs [4]error
+	var errs [6]error
 	all.Keys, _, errs[0] = s.Keys(t.Context(), manage.KeyFilter{Limit: 1000})
 	all.Keyspaces, errs[1] = s.Keyspaces(t.Context())
 	all.Clients, errs[2] = s.Clients(t.Context())
 	all.SigningKeys, _, errs[3] = s.SigningKeys(t.Context())
+	all.Audit, errs[4] = s.Audit(t.Context(), audit.Query{Limit: 1000})
+	all.AuditHead, errs[5] = s.AuditHead(t.Context())
 	for _, err := range errs {
 		must(t, err)
 	}

@@ -117,14 +117,13 @@ var racePromises = []promise{
 		_, key := db.key(nil)
 		stores := [2]store.Store{db.Store, db.again()}
 		n := race(t, 20, func(err error) bool { return errors.Is(err, errNotActive) }, func(i int) error {
-			_, _, err := stores[i%2].ChangeKey(t.Context(), key.ID, func(_ time.Time, key *verifier.Key) error {
+			return ChangeKey(t.Context(), stores[i%2], key.ID, func(_ time.Time, key *verifier.Key) error {
 				if key.State != verifier.Active {
 					return errNotActive
 				}
 				key.State = verifier.Disabled
 				return nil
 			})
-			return err
 		})
 		if n != 1 {
 			t.Errorf("%d disabled it, want 1", n)
@@ -162,10 +161,7 @@ func revocationIsSeen(t *testing.T, db *database) {
 		})
 	}
 	<-underway
-	_, _, err := stores[1].ChangeKey(t.Context(), key.ID, func(_ time.Time, key *verifier.Key) error {
-		key.State = verifier.Revoked
-		return nil
-	})
+	err := changeState(t.Context(), stores[1], key.ID, verifier.Revoked)
 	revoked.Store(true)
 	callers.Wait()
 	must(t, err)

@@ -123,11 +123,7 @@ func (f *fleet) operate(done *atomic.Bool) {
 	for i := 0; i == 0 || !done.Load(); i++ {
 		k := &f.keys[i%len(f.keys)]
 		for n, state := range []verifier.State{verifier.Disabled, verifier.Active} {
-			_, _, err := f.stores[(i+n)%3].ChangeKey(f.t.Context(), k.key.ID, func(_ time.Time, key *verifier.Key) error {
-				key.State = state
-				return nil
-			})
-			if err != nil {
+			if err := changeState(f.t.Context(), f.stores[(i+n)%3], k.key.ID, state); err != nil {
 				f.t.Errorf("making a key %s: %v", state, err)
 			}
 		}
@@ -135,7 +131,7 @@ func (f *fleet) operate(done *atomic.Bool) {
 			ID: verifier.KeyID(fmt.Sprintf("key_more_%04d", i)), Digest: digest(fmt.Sprint("more", i)),
 			Keyspace: "default", State: verifier.Active, CreatedAt: noon,
 		}
-		if err := f.stores[i%3].CreateKey(f.t.Context(), more, verifier.Budget{ID: f.budgetID(k.budget), Counted: true}); err != nil {
+		if err := AddKey(f.t.Context(), f.stores[i%3], more, verifier.Budget{ID: f.budgetID(k.budget), Counted: true}); err != nil {
 			f.t.Errorf("giving a budget another key: %v", err)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cambio-auth/cambio/internal/audit"
 	"github.com/cambio-auth/cambio/internal/store"
 	"github.com/cambio-auth/cambio/issuer"
 )
@@ -79,6 +80,7 @@ var signingKeyPromises = []promise{
 		must(t, err)
 		same(t, got, []issuer.SealedKey{first})
 	}},
+	{"what changes of signing keys is logged with the change, by whom, and nothing sealed", signingKeysAreLogged},
 	{"of twenty servers that add a signing key at once, each sees those before it", func(t *testing.T, db *database) {
 		stores := [2]store.Store{db.Store, db.again()}
 		var calls atomic.Int64
@@ -96,4 +98,39 @@ var signingKeyPromises = []promise{
 			t.Errorf("%d keys after %d calls, want 20", len(keys), calls.Load())
 		}
 	}},
+}
+
+func signingKeysAreLogged(t *testing.T, db *database) {
+	ctx := audit.By(t.Context(), audit.Actor{Kind: audit.KindOperator, ID: "ann"})
+	put := func(keys ...issuer.SealedKey) {
+		t.Helper()
+		must(t, db.ChangeSigningKeys(ctx, func(time.Time, []issuer.SealedKey) ([]issuer.SealedKey, error) { return keys, nil }))
+	}
+	a := issuer.SealedKey{KID: "a", Algorithm: "EdDSA", PublicKey: []byte{1}, Sealed: []byte("sealed"), CreatedAt: noon}
+	b := issuer.SealedKey{KID: "b", Algorithm: "ES256", Generation: 3, PublicKey: []byte{1}, Sealed: []byte("sealed"), CreatedAt: noon, ActivatesAt: noon.Add(1)}
+	resealed, removed := a, b
+	resealed.Sealed = []byte("sealed anew")
+	removed.RemovedAt, removed.Sealed = noon.Add(2), resealed.Sealed
+	put(a, b)
+	put(b, a) // as they are
+	put(resealed, removed)
+	put(resealed)
+	wantErr(t, db.ChangeSigningKeys(ctx, func(time.Time, []issuer.SealedKey) ([]issuer.SealedKey, error) { return nil, errNoChange }), errNoChange)
+	must(t, db.ChangeSigningKeys(t.Context(), func(time.Time, []issuer.SealedKey) ([]issuer.SealedKey, error) { return nil, nil }))
+
+	const aSays = `{"kid":"a","alg":"EdDSA","generation":0,"created_at":"2026-03-01T12:00:00.123456789Z"}`
+	const bSays = `{"kid":"b","alg":"ES256","generation":3,"created_at":"2026-03-01T12:00:00.123456789Z","activates_at":"2026-03-01T12:00:00.12345679Z"`
+	const removedAt = `,"removed_at":"2026-03-01T12:00:00.123456791Z"}`
+	var got []string
+	for _, row := range whole(t, db, 6) {
+		got = append(got, fmt.Sprint(row.Actor.Kind, row.Actor.ID, " ", row.Action, " ", row.Target, " ", string(row.Before), string(row.After)))
+	}
+	same(t, got, []string{
+		"operatorann signing-key.add a " + aSays,
+		"operatorann signing-key.add b " + bSays + "}",
+		"operatorann signing-key.reseal a " + aSays + aSays,
+		"operatorann signing-key.change b " + bSays + "}" + bSays + removedAt,
+		"operatorann signing-key.delete b " + bSays + removedAt,
+		"server signing-key.delete a " + aSays,
+	})
 }

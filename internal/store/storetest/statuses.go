@@ -74,11 +74,10 @@ func status(t *testing.T, s store.Store, id verifier.KeyID) verifier.StatusRef {
 }
 
 func changeState(ctx context.Context, s store.Store, id verifier.KeyID, state verifier.State) error {
-	_, _, err := s.ChangeKey(ctx, id, func(_ time.Time, key *verifier.Key) error {
+	return ChangeKey(ctx, s, id, func(_ time.Time, key *verifier.Key) error {
 		key.State = state
 		return nil
 	})
-	return err
 }
 
 func setState(t *testing.T, s store.Store, id verifier.KeyID, state verifier.State) {
@@ -118,7 +117,7 @@ var statusPromises = []promise{
 		r := newReplica(db)
 		r.mustRead(t)
 		for range 3 * r.lists[status(t, db, first.ID).List].Size {
-			err := db.CreateKey(t.Context(), first, verifier.Budget{ID: "orphan"})
+			err := AddKey(t.Context(), db, first, verifier.Budget{ID: "orphan"})
 			wantErr(t, err, manage.ErrExists)
 		}
 		if n := r.mustRead(t); n != 0 {
@@ -147,7 +146,7 @@ var statusPromises = []promise{
 		secret, key := db.key(nil)
 		r := newReplica(db)
 		r.mustRead(t)
-		_, _, err := db.ChangeKey(t.Context(), key.ID, func(_ time.Time, key *verifier.Key) error {
+		err := ChangeKey(t.Context(), db, key.ID, func(_ time.Time, key *verifier.Key) error {
 			key.State = verifier.Revoked
 			return errNotActive
 		})
@@ -155,7 +154,7 @@ var statusPromises = []promise{
 		setState(t, db, key.ID, verifier.Active)
 		must(t, exchange(t.Context(), db, secret))
 		db.key(nil)
-		_, err = db.VoidKeys(t.Context(), []verifier.KeyID{"key_nobody"})
+		_, err = VoidKeys(t.Context(), db, []verifier.KeyID{"key_nobody"})
 		must(t, err)
 		before := r.revision
 		if n := r.mustRead(t); n != 0 || r.revision != before {
@@ -189,7 +188,7 @@ var statusPromises = []promise{
 }
 
 func entriesAreUnique(t *testing.T, db *database) {
-	must(t, db.CreateKeyspace(t.Context(), verifier.Keyspace{Name: "other", Prefix: "ot"}))
+	must(t, AddKeyspace(t.Context(), db, verifier.Keyspace{Name: "other", Prefix: "ot"}))
 	stores := [3]store.Store{db.Store, db.again(), db.again()}
 	const keys = 240
 	keyspaces := [2]string{"default", "other"}
@@ -197,11 +196,11 @@ func entriesAreUnique(t *testing.T, db *database) {
 	race(t, 12, never, func(caller int) error {
 		for i := caller; i < keys; i += 12 {
 			key := verifier.Key{ID: id(i), Digest: digest(fmt.Sprint(i)), Keyspace: keyspaces[i/12%2], State: verifier.Active}
-			if err := stores[i%3].CreateKey(t.Context(), key, verifier.Budget{ID: verifier.BudgetID(id(i))}); err != nil {
+			if err := AddKey(t.Context(), stores[i%3], key, verifier.Budget{ID: verifier.BudgetID(id(i))}); err != nil {
 				return err
 			}
 			if i%8 == 0 { // some get another at once
-				if _, err := stores[(i+1)%3].VoidKeys(t.Context(), []verifier.KeyID{id(i)}); err != nil {
+				if _, err := VoidKeys(t.Context(), stores[(i+1)%3], []verifier.KeyID{id(i)}); err != nil {
 					return err
 				}
 			}
@@ -245,7 +244,7 @@ func changesAreInOrder(t *testing.T, db *database) {
 	creating.Go(func() { // and opens lists
 		for i := 0; !done.Load(); i++ {
 			key := verifier.Key{ID: verifier.KeyID(fmt.Sprintf("key_more_%d", i)), Digest: digest(fmt.Sprint("more", i)), Keyspace: "default", State: verifier.Active}
-			if err := stores[i%3].CreateKey(t.Context(), key, verifier.Budget{ID: verifier.BudgetID(key.ID)}); err != nil {
+			if err := AddKey(t.Context(), stores[i%3], key, verifier.Budget{ID: verifier.BudgetID(key.ID)}); err != nil {
 				t.Error(err)
 			}
 		}
@@ -315,7 +314,7 @@ func KeysFromBefore(t *testing.T, s store.Store, n int) {
 		}
 	}
 	key := verifier.Key{ID: "new", Keyspace: "default", State: verifier.Active}
-	must(t, s.CreateKey(t.Context(), key, verifier.Budget{ID: "new"}))
+	must(t, AddKey(t.Context(), s, key, verifier.Budget{ID: "new"}))
 	if ref := status(t, s, key.ID); handed[ref] || ref.List == 0 {
 		t.Errorf("a new key has %v", ref)
 	}

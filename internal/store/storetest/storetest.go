@@ -1,6 +1,6 @@
 // Package storetest holds every store to the promises of verifier.Store,
-// issuer.KeyStore, issuer.StatusStore, manage.Store and usage.Store. It knows nothing about any database: what is
-// true of one only is tested beside it.
+// issuer.KeyStore, issuer.StatusStore, manage.Store, audit.Store and usage.Store. It
+// knows nothing about any database: what is true of one only is tested beside it.
 //
 // The suite runs in real time, because the clock is the database's; that can
 // only be moved.
@@ -37,8 +37,10 @@ const StatusListSize = 64
 // Run runs the suite. fresh makes a database for one test.
 func Run(t *testing.T, fresh func(t *testing.T) Database) {
 	for _, group := range [][]promise{
-		updatePromises, racePromises, keyPromises, keyspacePromises, clientPromises, signingKeyPromises, statusPromises, voidPromises,
-		usagePromises, lifePromises, historyPromises, replicaPromises,
+		updatePromises, racePromises, changePromises, keyPromises, keyChangePromises, keyListPromises, budgetPromises,
+		keyspacePromises, keyspaceChangePromises, clientPromises, clientChangePromises, signingKeyPromises, statusPromises,
+		voidPromises, auditPromises, repeatPromises, repeatedPromises, rotatedPromises, usagePromises, lifePromises, historyPromises,
+		replicaPromises,
 	} {
 		for _, p := range group {
 			t.Run(p.says, func(t *testing.T) {
@@ -107,7 +109,7 @@ func (db *database) key(change func(*verifier.Key, *verifier.Budget)) (verifier.
 	if change != nil {
 		change(&key, &budget)
 	}
-	if err := db.CreateKey(db.t.Context(), key, budget); err != nil {
+	if err := AddKey(db.t.Context(), db, key, budget); err != nil {
 		db.t.Fatalf("creating key %s: %v", key.ID, err)
 	}
 	return secret, key

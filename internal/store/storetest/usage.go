@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/cambio-auth/cambio/internal/store"
 	"github.com/cambio-auth/cambio/internal/usage"
 	"github.com/cambio-auth/cambio/verifier"
@@ -29,6 +31,7 @@ var usagePromises = []promise{
 		}
 		same(t, totals(t, db, usage.Query{Key: key.ID}), nil)
 	}},
+	{"points are told apart as asked", grouping},
 	{"the use of an unlimited key is counted too", func(t *testing.T, db *database) {
 		secret, key := db.key(func(_ *verifier.Key, b *verifier.Budget) { b.Counted, b.Remaining = false, 0 })
 		must(t, exchangeAs(t.Context(), db, "orders", secret, 7))
@@ -124,7 +127,7 @@ func busyDays(t *testing.T, db *database, days int) verifier.Key {
 }
 
 func narrowing(t *testing.T, db *database) {
-	must(t, db.CreateKeyspace(t.Context(), verifier.Keyspace{Name: "live", Prefix: "ck"}))
+	must(t, AddKeyspace(t.Context(), db, verifier.Keyspace{Name: "live", Prefix: "ck"}))
 	mine, mineKey := db.key(func(k *verifier.Key, _ *verifier.Budget) { k.Owner = "me" })
 	yours, _ := db.key(func(k *verifier.Key, _ *verifier.Budget) { k.Owner, k.Keyspace = "you", "live" })
 	must(t, exchangeAs(t.Context(), db, "orders", mine, 1))
@@ -138,8 +141,9 @@ func narrowing(t *testing.T, db *database) {
 		"nothing":            {usage.Query{}, 3},
 		"key":                {usage.Query{Key: mineKey.ID}, 2},
 		"owner":              {usage.Query{Owner: "you"}, 1},
-		"owner and keyspace": {usage.Query{Owner: "you", Keyspace: "default"}, 0},
-		"keyspace":           {usage.Query{Keyspace: "live"}, 1},
+		"owner and keyspace": {usage.Query{Owner: "you", Keyspaces: []string{"default"}}, 0},
+		"keyspace":           {usage.Query{Keyspaces: []string{"live"}}, 1},
+		"keyspaces":          {usage.Query{Keyspaces: []string{"live", "none", "default"}}, 3},
 		"client":             {usage.Query{Client: "orders"}, 2},
 		"audience":           {usage.Query{Audience: audience}, 2},
 		"an unknown client":  {usage.Query{Client: "nobody"}, 0},
@@ -155,6 +159,39 @@ func narrowing(t *testing.T, db *database) {
 		if got != test.want {
 			t.Errorf("%s: %d requests, want %d", name, got, test.want)
 		}
+	}
+}
+
+// grouping tells points apart, before hours are summed up and afterwards.
+func grouping(t *testing.T, db *database) {
+	must(t, AddKeyspace(t.Context(), db, verifier.Keyspace{Name: "live", Prefix: "ck"}))
+	mine, mineKey := db.key(func(k *verifier.Key, _ *verifier.Budget) { k.Owner = "me" })
+	yours, yoursKey := db.key(func(k *verifier.Key, _ *verifier.Budget) { k.Owner, k.Keyspace = "you", "live" })
+	must(t, exchangeAs(t.Context(), db, "orders", mine, 1))
+	must(t, exchangeAs(t.Context(), db, "billing", mine, 1))
+	must(t, exchangeAs(t.Context(), db, "billing", yours, 3))
+	for range 2 {
+		for name, test := range map[string]struct {
+			query usage.Query
+			want  []usage.Point
+		}{
+			"by key": {usage.Query{Group: []usage.Dimension{usage.ByKey}}, []usage.Point{
+				{Key: mineKey.ID, Requests: 2, Cost: 2}, {Key: yoursKey.ID, Requests: 1, Cost: 3},
+			}},
+			"by keyspace and owner, in the order of dimensions": {usage.Query{Group: []usage.Dimension{usage.ByKeyspace, usage.ByOwner}}, []usage.Point{
+				{Owner: "me", Keyspace: "default", Requests: 2, Cost: 2}, {Owner: "you", Keyspace: "live", Requests: 1, Cost: 3},
+			}},
+			"by client": {usage.Query{Group: []usage.Dimension{usage.ByClient}}, []usage.Point{
+				{Client: "billing", Requests: 2, Cost: 4}, {Client: "orders", Requests: 1, Cost: 1},
+			}},
+			"the first": {usage.Query{Group: []usage.Dimension{usage.ByClient}, Limit: 1}, []usage.Point{{Client: "billing", Requests: 2, Cost: 4}}},
+		} {
+			if diff := cmp.Diff(test.want, totals(t, db, test.query)); diff != "" {
+				t.Errorf("%s:\n%s", name, diff)
+			}
+		}
+		db.shift(2 * time.Hour)
+		must(t, db.RollUp(t.Context()))
 	}
 }
 

@@ -22,7 +22,7 @@ var voidPromises = []promise{
 			had[key.ID], secrets[key.ID] = status(t, db, key.ID), secret
 		}
 		_, other := db.key(nil)
-		n, err := db.VoidKeys(t.Context(), ids)
+		n, err := VoidKeys(t.Context(), db, ids)
 		must(t, err)
 		if n != len(ids) {
 			t.Errorf("%d keys, want %d", n, len(ids))
@@ -46,7 +46,7 @@ var voidPromises = []promise{
 		_, key := db.key(nil)
 		had := status(t, db, key.ID)
 		setState(t, db, key.ID, verifier.Disabled)
-		_, err := db.VoidKeys(t.Context(), []verifier.KeyID{key.ID})
+		_, err := VoidKeys(t.Context(), db, []verifier.KeyID{key.ID})
 		must(t, err)
 		setState(t, db, key.ID, verifier.Active)
 		r := newReplica(db)
@@ -59,25 +59,25 @@ var voidPromises = []promise{
 		_, key := db.key(nil)
 		setState(t, db, key.ID, verifier.Revoked)
 		had := status(t, db, key.ID)
-		n, err := db.VoidKeys(t.Context(), []verifier.KeyID{key.ID, "key_nobody"})
+		n, err := VoidKeys(t.Context(), db, []verifier.KeyID{key.ID, "key_nobody"})
 		must(t, err)
 		if n != 0 || status(t, db, key.ID) != had {
 			t.Errorf("%d voided, and the status is %v, was %v", n, status(t, db, key.ID), had)
 		}
-		n, err = db.VoidKeys(t.Context(), nil)
+		n, err = VoidKeys(t.Context(), db, nil)
 		must(t, err)
 		if n != 0 {
 			t.Errorf("%d of no keys", n)
 		}
 	}},
 	{"voiding a keyspace begins a generation in it, and in no other", func(t *testing.T, db *database) {
-		must(t, db.CreateKeyspace(t.Context(), verifier.Keyspace{Name: "other", Prefix: "ot"}))
+		must(t, AddKeyspace(t.Context(), db, verifier.Keyspace{Name: "other", Prefix: "ot"}))
 		_, key := db.key(nil)
 		_, other := db.key(func(k *verifier.Key, _ *verifier.Budget) { k.Keyspace = "other" })
 		had, others := status(t, db, key.ID), status(t, db, other.ID)
 		r := newReplica(db.again())
 		r.mustRead(t)
-		n, err := db.VoidKeyspaces(t.Context(), "default")
+		n, err := VoidKeyspaces(t.Context(), db, "default")
 		must(t, err)
 		if changes := r.mustRead(t); n != 1 || changes != 1 {
 			t.Errorf("%d keyspaces and %d changes, want one each", n, changes)
@@ -94,8 +94,8 @@ var voidPromises = []promise{
 		}
 	}},
 	{"a list that is opened later has the generation of its keyspace", func(t *testing.T, db *database) {
-		must(t, db.CreateKeyspace(t.Context(), verifier.Keyspace{Name: "other", Prefix: "ot"}))
-		_, err := db.VoidKeyspaces(t.Context(), "other")
+		must(t, AddKeyspace(t.Context(), db, verifier.Keyspace{Name: "other", Prefix: "ot"}))
+		_, err := VoidKeyspaces(t.Context(), db, "other")
 		must(t, err)
 		_, key := db.key(func(k *verifier.Key, _ *verifier.Budget) { k.Keyspace = "other" })
 		r := newReplica(db)
@@ -105,28 +105,28 @@ var voidPromises = []promise{
 		}
 	}},
 	{"voiding all keyspaces begins a generation in each", func(t *testing.T, db *database) {
-		must(t, db.CreateKeyspace(t.Context(), verifier.Keyspace{Name: "other", Prefix: "ot"}))
+		must(t, AddKeyspace(t.Context(), db, verifier.Keyspace{Name: "other", Prefix: "ot"}))
 		_, key := db.key(nil)
 		_, other := db.key(func(k *verifier.Key, _ *verifier.Budget) { k.Keyspace = "other" })
-		n, err := db.VoidKeyspaces(t.Context(), "")
+		n, err := VoidKeyspaces(t.Context(), db, "")
 		must(t, err)
 		if n != 2 || status(t, db, key.ID).Generation != 1 || status(t, db, other.ID).Generation != 1 {
 			t.Errorf("%d keyspaces; generations %d and %d", n, status(t, db, key.ID).Generation, status(t, db, other.ID).Generation)
 		}
 	}},
 	{"a keyspace that is not there cannot be voided", func(t *testing.T, db *database) {
-		_, err := db.VoidKeyspaces(t.Context(), "Default")
+		_, err := VoidKeyspaces(t.Context(), db, "Default")
 		wantErr(t, err, manage.ErrNotFound)
 	}},
 	{"no exchange that starts after voiding has returned gives a token that is void", func(t *testing.T, db *database) {
 		voidAgainstExchanges(t, db, func(s store.Store, id verifier.KeyID) error {
-			_, err := s.VoidKeys(t.Context(), []verifier.KeyID{id})
+			_, err := VoidKeys(t.Context(), s, []verifier.KeyID{id})
 			return err
 		})
 	}},
 	{"nor after voiding a keyspace, and every one before is void", func(t *testing.T, db *database) {
 		voidAgainstExchanges(t, db, func(s store.Store, _ verifier.KeyID) error {
-			_, err := s.VoidKeyspaces(t.Context(), "default")
+			_, err := VoidKeyspaces(t.Context(), s, "default")
 			return err
 		})
 	}},
@@ -142,11 +142,11 @@ var voidPromises = []promise{
 			for n := 0; n < 5 && err == nil; n++ {
 				switch i % 4 {
 				case 0:
-					_, err = s.VoidKeys(t.Context(), ids)
+					_, err = VoidKeys(t.Context(), s, ids)
 				case 1:
-					_, err = s.VoidKeys(t.Context(), reversed)
+					_, err = VoidKeys(t.Context(), s, reversed)
 				case 2:
-					_, err = s.VoidKeyspaces(t.Context(), []string{"", "default"}[n%2])
+					_, err = VoidKeyspaces(t.Context(), s, []string{"", "default"}[n%2])
 				case 3:
 					err = changeState(t.Context(), s, ids[i/2], []verifier.State{verifier.Disabled, verifier.Active}[n%2])
 				}

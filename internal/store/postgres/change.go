@@ -1,0 +1,56 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/cambio-auth/cambio/internal/manage"
+)
+
+// change is a manage.Tx. Each of its methods takes a round trip or two.
+type change struct {
+	*transaction
+	auditLog
+	listSize int64
+	now      time.Time
+}
+
+// Change implements manage.Changer. If do panics, the transaction is rolled back
+// and the panic goes on.
+func (s *Store) Change(ctx context.Context, do func(ctx context.Context, tx manage.Tx) error) error {
+	return s.transact(ctx, func(tx *transaction) ([]statement, error) {
+		c := &change{transaction: tx, listSize: s.listSize}
+		err := tx.begin(ctx, []statement{{`SELECT ` + clock, nil}}, func(results pgx.BatchResults) (err error) {
+			c.now, err = scanClock(results.QueryRow())
+			return err
+		})
+		if err == nil {
+			err = do(ctx, c)
+		}
+		return c.entries, err
+	})
+}
+
+// Now implements manage.Tx.
+func (c *change) Now() time.Time { return c.now }
+
+// changed is manage.ErrNotFound unless a statement has affected a row.
+func changed(affected int64, err error) error {
+	if err == nil && affected == 0 {
+		return manage.ErrNotFound
+	}
+	return err
+}
+
+// the returns the only row of a query by what is unique, or manage.ErrNotFound.
+func the[T any](found []T, err error) (one T, _ error) {
+	switch {
+	case err != nil:
+		return one, err
+	case len(found) == 0:
+		return one, manage.ErrNotFound
+	}
+	return found[0], nil
+}
