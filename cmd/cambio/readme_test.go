@@ -50,6 +50,17 @@ func TestReadmeManages(t *testing.T) {
 	}
 }
 
+func TestReadmeImports(t *testing.T) {
+	n := newcomer{readme: readReadme(t), dir: t.TempDir()}
+	out, err := n.shell(t, readmeBlock(t, n.readme, "import")).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Count(string(out), `"outcome":"import"`); got != 2 {
+		t.Errorf("%d keys were imported:\n%s", got, out)
+	}
+}
+
 // paste runs a block that prints JSON.
 func (n newcomer) paste(t *testing.T, block string, answer any) {
 	t.Helper()
