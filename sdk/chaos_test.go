@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,7 +31,21 @@ type caller struct {
 // chaos is an issuer that speaks through net/http's own transport, byte by byte.
 type chaos struct {
 	*http.Transport
-	answer answer
+	mu   sync.Mutex
+	next answer
+}
+
+func (c *chaos) set(next answer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.next = next
+}
+
+func (c *chaos) answer(w *caller, iss *sdktest.Issuer) {
+	c.mu.Lock()
+	next := c.next
+	c.mu.Unlock()
+	next(w, iss)
 }
 
 func newChaos(iss *sdktest.Issuer) *chaos {
@@ -161,7 +176,7 @@ func inChaos(t *testing.T, test func(t *testing.T, iss *sdktest.Issuer, c *chaos
 	iss := start(t)
 	synctest.Test(t, func(t *testing.T) { // which fails if a goroutine is left
 		c := newChaos(iss)
-		c.answer = good["a set"]
+		c.set(good["a set"])
 		config := iss.CheckerConfig(billing)
 		config.HTTPClient = &http.Client{Transport: c}
 		test(t, iss, c, newChecker(t, config))
@@ -174,7 +189,7 @@ func TestASetIsTakenIfItIs(t *testing.T) {
 	for name, answer := range good {
 		t.Run(name, func(t *testing.T) {
 			inChaos(t, func(t *testing.T, iss *sdktest.Issuer, c *chaos, checker *sdk.Checker) {
-				c.answer = answer
+				c.set(answer)
 				wantAccepted(t, check(t, checker, iss.Token(billing)))
 			})
 		})
@@ -186,7 +201,7 @@ func TestNoAnswerTakesAGoodKeyAwayOrMoreThanThreeSecondsAndSomeMegabytes(t *test
 		t.Run(name, func(t *testing.T) {
 			inChaos(t, func(t *testing.T, iss *sdktest.Issuer, c *chaos, checker *sdk.Checker) {
 				wantAccepted(t, check(t, checker, iss.Token(billing)))
-				c.answer = answer
+				c.set(answer)
 				time.Sleep(5 * time.Minute)
 				began, before := time.Now(), allocated()
 				wantAccepted(t, check(t, checker, iss.Token(billing))) // and has the set refreshed
@@ -201,7 +216,7 @@ func TestNoAnswerTakesAGoodKeyAwayOrMoreThanThreeSecondsAndSomeMegabytes(t *test
 					t.Fatalf("%d MB were allocated", grown>>20)
 				}
 				wantAccepted(t, check(t, checker, iss.Token(billing)))
-				c.answer = good["a set"]
+				c.set(good["a set"])
 				iss.Rotate(sdk.EdDSA)
 				wantAccepted(t, check(t, checker, iss.Token(billing)))
 			})

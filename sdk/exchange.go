@@ -63,7 +63,10 @@ func (e *exchanger) repeat(ctx context.Context, safe bool, once func() error) er
 	for attempt := 1; ; attempt++ {
 		err := once()
 		var away *UnavailableError
-		if !errors.As(err, &away) || !errors.Is(err, errNothingCharged) && !(safe && away.charged) {
+		if !errors.As(err, &away) {
+			return err
+		}
+		if again := errors.Is(err, errNothingCharged) || safe && away.charged; !again {
 			return err
 		}
 		wait := max(pause, away.RetryAfter)

@@ -78,17 +78,17 @@ func (r VerifyRequest) validate() error {
 	}
 	switch {
 	case r.MaxAge < 0:
-		return fmt.Errorf("MaxAge is negative: %v", r.MaxAge)
+		return fmt.Errorf("the MaxAge is negative: %v", r.MaxAge)
 	case r.Cost < 0:
-		return fmt.Errorf("Cost is negative: %d", r.Cost)
+		return fmt.Errorf("the Cost is negative: %d", r.Cost)
 	case !r.Online && r.Cost > 1:
 		return errors.New("a Cost other than 1 is only for calls that ask to be Online")
 	case !r.Online && (r.Peek || r.IdempotencyKey != ""):
-		return errors.New("Peek and IdempotencyKey are only for calls that ask to be Online")
+		return errors.New("a Peek and an IdempotencyKey are only for calls that ask to be Online")
 	case r.Peek && (r.Cost != 0 || r.IdempotencyKey != ""):
 		return errors.New("a Peek charges nothing: it has no Cost and no IdempotencyKey")
 	case len(r.IdempotencyKey) > maxIdempotencyKey, strings.ContainsFunc(r.IdempotencyKey, unprintable):
-		return fmt.Errorf("IdempotencyKey is not 1 to %d printable ASCII characters", maxIdempotencyKey)
+		return fmt.Errorf("the IdempotencyKey is not 1 to %d printable ASCII characters", maxIdempotencyKey)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/user"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -23,10 +24,14 @@ type cli struct {
 	Key        keyCmd        `cmd:"" help:"Manage API keys."`
 	Import     importCmd     `cmd:"" help:"Import keys that were made elsewhere."`
 	Void       voidCmd       `cmd:"" help:"Make tokens void that were issued so far."`
+	Leak       leakCmd       `cmd:"" help:"Revoke keys that were found where they should not be."`
 	SigningKey signingKeyCmd `cmd:"" help:"Manage the keys that sign tokens."`
 	Usage      usageCmd      `cmd:"" help:"Tell who used what."`
+	Audit      auditCmd      `cmd:"" help:"Tell who changed what, and whether the log of it is whole."`
+	Doctor     doctorCmd     `cmd:"" help:"Look at everything that a server needs, and say what to do."`
 	Health     healthCmd     `cmd:"" help:"Ask a running server whether it is ready."`
 	MasterKey  masterKeyCmd  `cmd:"" help:"Make a master key, which seals the signing keys in the store."`
+	Completion completionCmd `cmd:"" help:"Print a script that completes commands in a shell."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
 }
 
@@ -34,20 +39,34 @@ const description = `Cambio exchanges long-lived API keys for short-lived signed
 
 // process is what a command sees of the process it runs in.
 type process struct {
+	stdin          io.Reader
 	stdout, stderr io.Writer
 	getenv         func(string) string
 	name           string // as the user called it
 	terminal       bool   // stdout is read by a person
+	user, host     string // who called it, and where; for the audit log
 }
 
 func thisProcess() process {
+	host, _ := os.Hostname() // a machine without a name has none in the log either
 	return process{
+		stdin:    os.Stdin,
 		stdout:   os.Stdout,
 		stderr:   os.Stderr,
 		getenv:   os.Getenv,
 		name:     os.Args[0],
 		terminal: term.IsTerminal(int(os.Stdout.Fd())),
+		user:     userName(),
+		host:     host,
 	}
+}
+
+// userName falls back to the number of a user without a name, as in containers.
+func userName() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return fmt.Sprintf("uid %d", os.Getuid())
 }
 
 // run returns the exit code: 0, or 1 for a failure, or 2 for what the user can

@@ -4,27 +4,32 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"time"
+	"strconv"
 
 	"github.com/cambio-auth/cambio/internal/client"
 	"github.com/cambio-auth/cambio/internal/manage"
-	"github.com/cambio-auth/cambio/verifier"
+	"github.com/cambio-auth/cambio/internal/wire"
 )
 
 type clientCmd struct {
-	Create clientCreateCmd `cmd:"" help:"Create a client and print its secret, once."`
-	List   clientListCmd   `cmd:"" help:"List clients."`
-	Show   clientShowCmd   `cmd:"" help:"Show a client."`
+	Create  clientCreateCmd  `cmd:"" help:"Create a client and print its secret, once."`
+	List    clientListCmd    `cmd:"" help:"List clients."`
+	Show    clientShowCmd    `cmd:"" help:"Show a client."`
+	Update  clientUpdateCmd  `cmd:"" help:"Change what a client may do."`
+	Disable clientDisableCmd `cmd:"" help:"Refuse a client until it is enabled again."`
+	Enable  clientEnableCmd  `cmd:"" help:"End client disable."`
+	Delete  clientDeleteCmd  `cmd:"" help:"Delete a client."`
+	Secret  clientSecretCmd  `cmd:"" help:"Change the secret of a client."`
 }
 
 type clientCreateCmd struct {
-	ID         string           `arg:"" name:"client-id" help:"1 to 64 of letters, digits and . _ -"`
-	Audience   []string         `sep:"none" placeholder:"URL" help:"A backend it may ask tokens for, byte for byte as in their aud. Repeat for more."`
-	Keyspace   []string         `placeholder:"NAME" help:"A keyspace whose keys it may exchange; '*' for all, later ones included. Repeat for more. Default: default."`
-	Permission []permissionFlag `sep:"none" placeholder:"RESOURCE:ACTION,…" help:"The most that its tokens may hold. Repeat for more. Default: no bound."`
-	Right      []client.Right   `placeholder:"RIGHT" help:"What it may do. Repeat for more. Default: tokens:exchange."`
-	Algorithm  string           `placeholder:"ALG" help:"What its tokens are signed with, if its backends cannot read the server's first: EdDSA, ES256 or RS256. The server must have it in CAMBIO_SIGNING_ALGS."`
-	storeFlags `embed:""`
+	ID          string           `arg:"" name:"client-id" help:"1 to 64 of letters, digits and . _ -"`
+	Audience    []string         `sep:"none" placeholder:"URL" help:"A backend it may ask tokens for, byte for byte as in their aud. Repeat for more. '*' asks for none, but lets it give any to clients that it makes."`
+	Keyspace    []string         `placeholder:"NAME" help:"A keyspace whose keys it may exchange; '*' for all, later ones included. Repeat for more. Default: default."`
+	Permission  []permissionFlag `sep:"none" placeholder:"RESOURCE:ACTION,…" help:"The most that its tokens may hold. Repeat for more. Default: no bound."`
+	Right       []client.Right   `placeholder:"RIGHT" help:"What it may do. Repeat for more. Default: tokens:exchange."`
+	Algorithm   string           `placeholder:"ALG" help:"What its tokens are signed with, if its backends cannot read the server's first: EdDSA, ES256 or RS256. The server must have it in CAMBIO_SIGNING_ALGS."`
+	changeFlags `embed:""`
 }
 
 func (*clientCreateCmd) Help() string {
@@ -46,7 +51,7 @@ Examples:
 
 func (c *clientCreateCmd) Run(ctx context.Context, p process) error {
 	return c.create(ctx, p, func(m *manage.Manager) error {
-		made, secret, err := m.CreateClient(ctx, manage.NewClient{
+		made, err := m.CreateClient(ctx, manage.NewClient{
 			ID:          c.ID,
 			Rights:      c.Right,
 			Audiences:   c.Audience,
@@ -55,22 +60,31 @@ func (c *clientCreateCmd) Run(ctx context.Context, p process) error {
 			Algorithm:   c.Algorithm,
 		})
 		if err != nil {
-			return flagsFor(err, map[string]string{
-				"client_id": "CLIENT-ID", "rights": "--right", "audiences": "--audience", "keyspaces": "--keyspace", "permissions": "--permission", "algorithm": "--algorithm",
-			})
+			return flagsFor(err, clientFlags())
 		}
 		if len(made.Audiences) == 0 && made.Holds(client.TokensExchange) {
 			p.note("client %s has no --audience, so it may exchange keys for nobody", made.ID)
 		}
 		if c.JSON {
-			v := viewClient(made)
-			v.Secret = secret.Reveal()
-			return printJSON(p.stdout, v)
+			return printJSON(p.stdout, createdClient(made))
 		}
 		p.note("client %s created; its secret follows and is not to be had again", made.ID)
-		_, err = fmt.Fprintln(p.stdout, secret.Reveal())
+		_, err = fmt.Fprintln(p.stdout, made.Secret.Reveal())
 		return err
 	})
+}
+
+// createdClient shows the secret, to the one who has just made it.
+func createdClient(made manage.CreatedClient) wire.CreatedClient {
+	secret, newest := made.Secret.Reveal(), made.Secrets[len(made.Secrets)-1]
+	return wire.CreatedClient{Secret: &secret, SecretID: newest.ID(), Client: manage.ClientWire(made.Client)}
+}
+
+// clientFlags names the flags of the fields of a client.
+func clientFlags() map[string]string {
+	return map[string]string{
+		"client_id": "CLIENT-ID", "rights": "--right", "audiences": "--audience", "keyspaces": "--keyspace", "permissions": "--permission", "algorithm": "--algorithm",
+	}
 }
 
 type clientListCmd struct {
@@ -91,10 +105,10 @@ func (c *clientListCmd) Run(ctx context.Context, p process) error {
 		if err != nil {
 			return err
 		}
-		views := make([]clientJSON, len(all))
+		views := make([]wire.Client, len(all))
 		rows := [][]string{{"CLIENT", "RIGHTS", "AUDIENCES", "KEYSPACES", "STATE", "CREATED"}}
 		for i, cl := range all {
-			v := viewClient(cl)
+			v := manage.ClientWire(cl)
 			views[i] = v
 			rows = append(rows, []string{
 				v.ID, showList(v.Rights, "-"), showList(v.Audiences, "-"), showList(v.Keyspaces, "-"),
@@ -114,7 +128,7 @@ type clientShowCmd struct {
 }
 
 func (*clientShowCmd) Help() string {
-	return `Its secret is not stored and cannot be shown.
+	return `Its secrets are not stored and cannot be shown; their ids are.
 
 Example:
 
@@ -127,44 +141,28 @@ func (c *clientShowCmd) Run(ctx context.Context, p process) error {
 		if err != nil {
 			return err
 		}
-		v := viewClient(found)
-		if c.JSON {
-			return printJSON(p.stdout, v)
-		}
-		var out page
-		out.line("client", v.ID)
-		out.line("rights", showList(v.Rights, "none"))
-		out.line("audiences", showList(v.Audiences, "none"))
-		out.line("keyspaces", showList(v.Keyspaces, "none"))
-		out.line("permissions", showPermissions(v.Permissions, "no bound"))
-		out.line("algorithm", cmp.Or(v.Algorithm, "the server's first"))
-		out.line("state", yes(v.Disabled, "disabled", "active"))
-		out.line("created", showTime(v.CreatedAt, "-"))
-		return table(p.stdout, out)
+		return c.printClient(p, found)
 	})
 }
 
-type clientJSON struct {
-	ID          string               `json:"client_id"`
-	Secret      string               `json:"client_secret,omitempty"` // only ever of a new client
-	Rights      []client.Right       `json:"rights"`
-	Audiences   []string             `json:"audiences"`
-	Keyspaces   []string             `json:"keyspaces"`
-	Permissions verifier.Permissions `json:"permissions"` // null: no bound
-	Algorithm   string               `json:"algorithm,omitempty"`
-	Disabled    bool                 `json:"disabled"`
-	CreatedAt   *time.Time           `json:"created_at"`
-}
-
-func viewClient(c client.Client) clientJSON {
-	return clientJSON{
-		ID:          c.ID,
-		Rights:      orEmpty(c.Rights),
-		Audiences:   orEmpty(c.Audiences),
-		Keyspaces:   orEmpty(c.Keyspaces),
-		Permissions: c.Permissions,
-		Algorithm:   c.Algorithm,
-		Disabled:    c.Disabled,
-		CreatedAt:   instant(c.CreatedAt),
+func (o output) printClient(p process, c client.Client) error {
+	v := manage.ClientWire(c)
+	if o.JSON {
+		return printJSON(p.stdout, v)
 	}
+	var out page
+	out.line("client", v.ID)
+	out.line("rights", showList(v.Rights, "none"))
+	out.line("audiences", showList(v.Audiences, "none"))
+	out.line("keyspaces", showList(v.Keyspaces, "none"))
+	out.line("permissions", showPermissions(v.Permissions, "no bound"))
+	out.line("algorithm", cmp.Or(v.Algorithm, "the server's first"))
+	out.line("state", yes(v.Disabled, "disabled", "active"))
+	for _, secret := range v.Secrets {
+		out.line("secret", secret.ID+" of "+showTime(secret.CreatedAt, "before that was kept"))
+	}
+	out.line("created", showTime(v.CreatedAt, "-"))
+	out.some("changed", showTime(v.ChangedAt, ""))
+	out.line("version", strconv.FormatInt(v.Version, 10))
+	return table(p.stdout, out)
 }

@@ -66,7 +66,7 @@ func (c *devCmd) Run(ctx context.Context, p process) (err error) {
 	var backend sync.WaitGroup
 	running, stop := context.WithCancel(ctx)
 	err = serve(ctx, cfg, lis.public, lis.ops, log, func(db store.Store, iss string) error {
-		demo, secrets, err := c.furnish(ctx, db, lis)
+		demo, secrets, err := c.furnish(ctx, p, db, lis)
 		if err != nil {
 			return err
 		}
@@ -135,10 +135,10 @@ func (c *devCmd) config(l listeners) (config.Config, error) {
 type secrets struct{ client, key verifier.Secret }
 
 // furnish makes a client and a key.
-func (c *devCmd) furnish(ctx context.Context, db manage.Store, l listeners) (demo, secrets, error) {
-	m := manage.New(db, nil)
+func (c *devCmd) furnish(ctx context.Context, p process, db manage.Store, l listeners) (demo, secrets, error) {
+	m := manage.New(db).As(p.by("cambio dev"))
 	url := "http://" + l.backend.Addr().String()
-	cl, clientSecret, err := m.CreateClient(ctx, manage.NewClient{ID: "dev", Audiences: []string{url}})
+	cl, err := m.CreateClient(ctx, manage.NewClient{ID: "dev", Audiences: []string{url}})
 	if err != nil {
 		return demo{}, secrets{}, err
 	}
@@ -159,7 +159,7 @@ func (c *devCmd) furnish(ctx context.Context, db manage.Store, l listeners) (dem
 		Audience:      url,
 		Ops:           "http://" + l.ops.Addr().String(),
 		TokenLifetime: int64(c.TokenLifetime / time.Second),
-	}, secrets{clientSecret, key.Secret}, nil
+	}, secrets{cl.Secret, key.Secret}, nil
 }
 
 // commandName is how the user would call us again.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/cambio-auth/cambio/internal/audit"
 	"github.com/cambio-auth/cambio/internal/config"
 	"github.com/cambio-auth/cambio/internal/manage"
 	"github.com/cambio-auth/cambio/internal/permission"
@@ -16,27 +17,60 @@ import (
 	"github.com/cambio-auth/cambio/verifier"
 )
 
-// storeFlags name the store of a command that manages it.
+// storeFlags name the store of a command that reads it.
 type storeFlags struct {
 	config.Store `embed:""`
 	output       `embed:""`
 }
 
-// create opens the store for a command that may make it.
-func (s storeFlags) create(ctx context.Context, p process, do func(*manage.Manager) error) error {
-	path, missing := s.missing()
-	return s.open(ctx, func(db store.Store) error {
-		if missing {
-			p.note("made a new store, %s", path)
-		}
-		return do(manage.New(db, nil))
-	})
-}
-
 // use opens the store for a command that needs it to be there: a mistyped path
 // is an error, not a new and empty database.
 func (s storeFlags) use(ctx context.Context, do func(*manage.Manager) error) error {
-	return s.useStore(ctx, func(db store.Store) error { return do(manage.New(db, nil)) })
+	return s.useStore(ctx, func(db store.Store) error { return do(manage.New(db)) })
+}
+
+// changeFlags are those of a command that changes what is in the store.
+type changeFlags struct {
+	Reason     string `placeholder:"TEXT" help:"Why, for the audit log."`
+	storeFlags `embed:""`
+}
+
+// create opens the store for a command that may make it.
+func (c changeFlags) create(ctx context.Context, p process, do func(*manage.Manager) error) error {
+	path, missing := c.missing()
+	return c.open(ctx, func(db store.Store) error {
+		if missing {
+			p.note("made a new store, %s", path)
+		}
+		return do(manage.New(db).As(p.by(c.Reason)))
+	})
+}
+
+// change is use for a command that changes something.
+func (c changeFlags) change(ctx context.Context, p process, do func(*manage.Manager) error) error {
+	return c.changeAt(ctx, p, 0, do)
+}
+
+// changeAt changes what is of this version, or of any if it is zero.
+func (c changeFlags) changeAt(ctx context.Context, p process, version int64, do func(*manage.Manager) error) error {
+	by := p.by(c.Reason)
+	by.Version = version
+	return c.useStore(ctx, func(db store.Store) error { return do(manage.New(db).As(by)) })
+}
+
+// by is on whose behalf commands act: that of the user who runs them.
+func (p process) by(reason string) manage.By {
+	return manage.By{Operator: p.user, From: p.host, Reason: reason}
+}
+
+// acting is by for what is not done by package manage.
+func (p process) acting(ctx context.Context) context.Context {
+	return audit.By(ctx, audit.Actor{Kind: audit.KindOperator, ID: p.user, From: p.host})
+}
+
+// versionFlag makes a change conditional.
+type versionFlag struct {
+	IfVersion int64 `placeholder:"N" help:"Change it only if it is of this version, as show prints it."`
 }
 
 func (s storeFlags) useStore(ctx context.Context, do func(store.Store) error) error {

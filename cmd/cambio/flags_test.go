@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -65,5 +66,18 @@ func TestMistakesAreNamedByTheirFlags(t *testing.T) {
 	}
 	if flagsFor(nil, names) != nil {
 		t.Error("no mistake became one")
+	}
+}
+
+func TestWhatWouldSteerATerminalIsShown(t *testing.T) {
+	var out strings.Builder
+	if err := table(&out, [][]string{{"a\x1b[2Jb", "c\td\n", "naïve <ok>"}}); err != nil {
+		t.Fatal(err)
+	}
+	if want := "a�[2Jb  c�d�  naïve <ok>\n"; out.String() != want {
+		t.Errorf("printed %q, want %q", out.String(), want)
+	}
+	if got, want := pretty([]byte("{\"a\":\"\u009b\"}")), "{\n  \"a\": \"�\"\n}"; got != want {
+		t.Errorf("printed %q, want %q", got, want)
 	}
 }

@@ -24,24 +24,39 @@ Example:
 var errNotReady = errors.New("not ready")
 
 func (c *healthCmd) Run(ctx context.Context, p process) error {
-	const patience = 4 * time.Second
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+c.OpsListen+"/readyz", nil)
-	if err != nil {
-		return &usageError{fmt.Errorf("CAMBIO_OPS_LISTEN: %w", err)}
-	}
-	resp, err := http.DefaultClient.Do(req)
+	answer, err := askReady(ctx, c.OpsListen)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNotReady, err)
 	}
-	_ = resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%w: the server answers %s", errNotReady, resp.Status)
+	if answer.code != http.StatusOK {
+		return fmt.Errorf("%w: the server answers %s", errNotReady, answer.status)
 	}
 	if c.JSON {
 		return printJSON(p.stdout, map[string]bool{"ready": true})
 	}
 	_, err = fmt.Fprintln(p.stdout, "ready")
 	return err
+}
+
+// readiness is what a server says of itself.
+type readiness struct {
+	code   int
+	status string
+}
+
+// askReady asks the server whose health is served at addr. It fails if none answers.
+func askReady(ctx context.Context, addr string) (readiness, error) {
+	const patience = 4 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/readyz", nil)
+	if err != nil {
+		return readiness{}, &usageError{fmt.Errorf("CAMBIO_OPS_LISTEN: %w", err)}
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return readiness{}, err
+	}
+	_ = resp.Body.Close()
+	return readiness{resp.StatusCode, resp.Status}, nil
 }

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/cambio-auth/cambio/internal/manage"
-	"github.com/cambio-auth/cambio/issuer"
+	"github.com/cambio-auth/cambio/internal/wire"
 	"github.com/cambio-auth/cambio/verifier"
 )
 
@@ -17,24 +17,29 @@ type keyCmd struct {
 	Create  keyCreateCmd  `cmd:"" help:"Create a key and print it, once."`
 	List    keyListCmd    `cmd:"" help:"List keys."`
 	Show    keyShowCmd    `cmd:"" help:"Show a key and what remains of it."`
+	Update  keyUpdateCmd  `cmd:"" help:"Change what a key is."`
+	Budget  keyBudgetCmd  `cmd:"" help:"Change how many uses of a key remain."`
+	Rotate  keyRotateCmd  `cmd:"" help:"Replace a key by another that shares its budget, and print that, once."`
 	Disable keyDisableCmd `cmd:"" help:"Suspend a key."`
 	Enable  keyEnableCmd  `cmd:"" help:"End the suspension of a key."`
 	Revoke  keyRevokeCmd  `cmd:"" help:"End a key for good."`
+	Delete  keyDeleteCmd  `cmd:"" help:"Revoke a key and forget what it was for."`
 	Void    keyVoidCmd    `cmd:"" help:"Make the tokens of a key void, and keep the key."`
 }
 
 type keyCreateCmd struct {
-	Keyspace   string           `default:"default" placeholder:"NAME" help:"The keyspace it belongs to."`
-	Owner      string           `placeholder:"ID" help:"Whom it belongs to: the sub of its tokens. Default: the key's own id."`
-	Name       string           `placeholder:"TEXT" help:"What people call it."`
-	Permission []permissionFlag `sep:"none" placeholder:"RESOURCE:ACTION,…" help:"What it may do. Repeat for more. Default: nothing."`
-	Audience   []string         `sep:"none" placeholder:"URL" help:"A backend its tokens may be for. Repeat for more. Default: any that the client may use."`
-	Remaining  *int64           `placeholder:"N" help:"How often it may be exchanged. Default: the refill's amount, or no limit."`
-	Refill     refillFlag       `placeholder:"N/PERIOD" help:"Set remaining to N at the start of every day, month (UTC), or period such as 24h."`
-	Rate       rateFlag         `placeholder:"N/WINDOW[,BURST]" help:"At most N exchanges in a window such as 1m."`
-	ExpiresIn  *time.Duration   `placeholder:"DURATION" help:"How long it lives, such as 720h. Default: as its keyspace says."`
-	Metadata   string           `placeholder:"JSON" help:"A JSON object kept with it."`
-	storeFlags `embed:""`
+	Keyspace    string           `default:"default" placeholder:"NAME" help:"The keyspace it belongs to."`
+	Owner       string           `placeholder:"ID" help:"Whom it belongs to: the sub of its tokens. Default: the key's own id."`
+	Name        string           `placeholder:"TEXT" help:"What people call it."`
+	ExternalID  string           `placeholder:"ID" help:"Its id in a system of yours."`
+	Permission  []permissionFlag `sep:"none" placeholder:"RESOURCE:ACTION,…" help:"What it may do. Repeat for more. Default: nothing."`
+	Audience    []string         `sep:"none" placeholder:"URL" help:"A backend its tokens may be for. Repeat for more. Default: any that the client may use."`
+	Remaining   *int64           `placeholder:"N" help:"How often it may be exchanged. Default: the refill's amount, or no limit."`
+	Refill      refillFlag       `placeholder:"N/PERIOD" help:"Set remaining to N at the start of every day, month (UTC), or period such as 24h."`
+	Rate        rateFlag         `placeholder:"N/WINDOW[,BURST]" help:"At most N exchanges in a window such as 1m."`
+	ExpiresIn   *time.Duration   `placeholder:"DURATION" help:"How long it lives, such as 720h. Default: as its keyspace says."`
+	Metadata    string           `placeholder:"JSON" help:"A JSON object kept with it."`
+	changeFlags `embed:""`
 }
 
 func (*keyCreateCmd) Help() string {
@@ -60,6 +65,7 @@ func (c *keyCreateCmd) Run(ctx context.Context, p process) error {
 			Keyspace:    c.Keyspace,
 			Owner:       c.Owner,
 			Name:        c.Name,
+			ExternalID:  c.ExternalID,
 			Permissions: merge(c.Permission),
 			Audiences:   c.Audience,
 			Metadata:    json.RawMessage(c.Metadata),
@@ -72,15 +78,10 @@ func (c *keyCreateCmd) Run(ctx context.Context, p process) error {
 			return fmt.Errorf("--keyspace: %w; see cambio keyspace list", err)
 		}
 		if err != nil {
-			return flagsFor(err, map[string]string{
-				"owner": "--owner", "name": "--name", "permissions": "--permission", "audiences": "--audience", "metadata": "--metadata",
-				"expires_in": "--expires-in", "remaining": "--remaining", "refill": "--refill", "rate": "--rate",
-			})
+			return flagsFor(err, keyFlags())
 		}
 		if c.JSON {
-			v := viewKey(made.KeyView)
-			v.Secret = made.Secret.Reveal()
-			return printJSON(p.stdout, v)
+			return printJSON(p.stdout, createdKey(made))
 		}
 		p.note("key %s created; it follows and is not to be had again", made.Key.ID)
 		_, err = fmt.Fprintln(p.stdout, made.Secret.Reveal())
@@ -88,9 +89,27 @@ func (c *keyCreateCmd) Run(ctx context.Context, p process) error {
 	})
 }
 
+// createdKey shows the secret, to the one who has just made it.
+func createdKey(made manage.CreatedKey) wire.CreatedKey {
+	secret := made.Secret.Reveal()
+	return wire.CreatedKey{Secret: &secret, Key: made.Wire()}
+}
+
+// keyFlags names the flags of the fields of a key.
+func keyFlags() map[string]string {
+	return map[string]string{
+		"owner": "--owner", "name": "--name", "external_id": "--external-id", "permissions": "--permission", "audiences": "--audience",
+		"metadata": "--metadata", "expires_in": "--expires-in", "expires_at": "--expires-at", "overlap": "--overlap",
+		"remaining": "--remaining", "refill": "--refill", "rate": "--rate", "state": "--state",
+	}
+}
+
 type keyListCmd struct {
-	Keyspace   string         `placeholder:"NAME" help:"Only keys of this keyspace."`
+	Keyspace   []string       `placeholder:"NAME" help:"Only keys of this keyspace. Repeat for more."`
 	Owner      string         `placeholder:"ID" help:"Only keys of this owner."`
+	Name       string         `placeholder:"TEXT" help:"Only keys of this name."`
+	ExternalID string         `placeholder:"ID" help:"Only keys of this id in a system of yours."`
+	State      string         `placeholder:"STATE" help:"Only keys that are active, disabled, revoked or expired."`
 	Limit      int            `default:"100" help:"How many, at most 1000."`
 	After      verifier.KeyID `placeholder:"KEY-ID" help:"Only keys made after this one: next of the page before."`
 	storeFlags `embed:""`
@@ -101,7 +120,7 @@ func (*keyListCmd) Help() string {
 
 Examples:
 
-    cambio key list --owner user_42
+    cambio key list --owner user_42 --state active
     cambio key list --keyspace default --limit 1000 --json`
 }
 
@@ -110,71 +129,44 @@ func (c *keyListCmd) Run(ctx context.Context, p process) error {
 		return &usageError{errors.New("--limit: must be 1 to 1000")}
 	}
 	return c.use(ctx, func(m *manage.Manager) error {
-		filter := manage.KeyFilter{Keyspace: c.Keyspace, Owner: c.Owner, After: c.After, Limit: c.Limit}
-		keys, err := m.Keys(ctx, filter)
+		keys, next, err := m.PageOfKeys(ctx, manage.KeyFilter{
+			Keyspaces: c.Keyspace, Owner: c.Owner, Name: c.Name, ExternalID: c.ExternalID, State: c.State, After: c.After, Limit: c.Limit,
+		})
 		if err != nil {
-			return err
+			return flagsFor(err, keyFlags())
 		}
-		next, err := nextPage(ctx, m, filter, keys)
-		if err != nil {
-			return err
+		views := make([]wire.Key, len(keys))
+		for i, key := range keys {
+			views[i] = key.Wire()
 		}
 		if c.JSON {
-			views := make([]keyJSON, len(keys))
-			for i, key := range keys {
-				views[i] = viewKey(key)
-			}
-			return printJSON(p.stdout, map[string]any{"keys": views, "next": next})
+			return printJSON(p.stdout, map[string]any{"keys": views, "next": orNull(next)})
 		}
-		if next != nil {
-			p.note("There are more: --after %s", *next)
+		if next != "" {
+			p.note("There are more: --after %s", next)
 		}
-		return table(p.stdout, keyRows(keys))
+		return table(p.stdout, keyRows(views))
 	})
 }
 
-// nextPage returns the last id of a page that others follow.
-func nextPage(ctx context.Context, m *manage.Manager, filter manage.KeyFilter, keys []manage.KeyView) (*verifier.KeyID, error) {
-	if len(keys) < filter.Limit {
-		return nil, nil //nolint:nilnil // null in JSON
-	}
-	last := keys[len(keys)-1].Key.ID
-	filter.After, filter.Limit = last, 1
-	more, err := m.Keys(ctx, filter)
-	if err != nil || len(more) == 0 {
-		return nil, err
-	}
-	return &last, nil
-}
-
-// keyID is the argument that names a key.
-type keyID struct {
-	ID         verifier.KeyID `arg:"" name:"key-id" help:"The id of the key, key_…, as key list prints it."`
-	storeFlags `embed:""`
+// keyArg is the argument that names a key.
+type keyArg struct {
+	ID verifier.KeyID `arg:"" name:"key-id" help:"The id of the key, key_…, as key list prints it."`
 }
 
 var keyIDPattern = regexp.MustCompile(`^key_[0-9a-f]{32}$`)
 
-// change prints a key after do. An argument that is no id may be the key itself,
-// so no error repeats it.
-func (c keyID) change(ctx context.Context, p process, do func(*manage.Manager) (manage.KeyView, error)) error {
-	if !keyIDPattern.MatchString(string(c.ID)) {
+// check refuses what is no id: it may be the key itself, so no error repeats it.
+func (k keyArg) check() error {
+	if !keyIDPattern.MatchString(string(k.ID)) {
 		return &usageError{errors.New("KEY-ID: must be an id, key_ and 32 hexadecimal digits, and not the key itself; see cambio key list")}
 	}
-	return c.use(ctx, func(m *manage.Manager) error {
-		key, err := do(m)
-		if err != nil {
-			return err
-		}
-		if c.JSON {
-			return printJSON(p.stdout, viewKey(key))
-		}
-		return table(p.stdout, keyPage(key))
-	})
+	return nil
 }
 
 type keyShowCmd struct {
-	keyID `embed:""`
+	keyArg     `embed:""`
+	storeFlags `embed:""`
 }
 
 func (*keyShowCmd) Help() string {
@@ -186,77 +178,14 @@ Example:
 }
 
 func (c *keyShowCmd) Run(ctx context.Context, p process) error {
-	return c.change(ctx, p, func(m *manage.Manager) (manage.KeyView, error) { return m.Key(ctx, c.ID) })
-}
-
-type keyDisableCmd struct {
-	keyID `embed:""`
-}
-
-func (*keyDisableCmd) Help() string {
-	return `Every exchange that starts afterwards is refused, until key enable. ` + knownSoon + ` What has not expired by then is good again.
-
-Example:
-
-    cambio key disable key_0198c0ffee…`
-}
-
-func (c *keyDisableCmd) Run(ctx context.Context, p process) error {
-	return c.change(ctx, p, func(m *manage.Manager) (manage.KeyView, error) { return m.DisableKey(ctx, c.ID) })
-}
-
-type keyEnableCmd struct {
-	keyID `embed:""`
-}
-
-func (*keyEnableCmd) Help() string {
-	return `A revoked key stays revoked.
-
-Example:
-
-    cambio key enable key_0198c0ffee…`
-}
-
-func (c *keyEnableCmd) Run(ctx context.Context, p process) error {
-	return c.change(ctx, p, func(m *manage.Manager) (manage.KeyView, error) { return m.EnableKey(ctx, c.ID) })
-}
-
-type keyRevokeCmd struct {
-	keyID `embed:""`
-}
-
-func (*keyRevokeCmd) Help() string {
-	return `This is final. Every exchange that starts afterwards is refused. ` + knownSoon + `
-
-Example:
-
-    cambio key revoke key_0198c0ffee…`
-}
-
-func (c *keyRevokeCmd) Run(ctx context.Context, p process) error {
-	return c.change(ctx, p, func(m *manage.Manager) (manage.KeyView, error) { return m.RevokeKey(ctx, c.ID) })
-}
-
-type keyVoidCmd struct {
-	keyID `embed:""`
-}
-
-func (*keyVoidCmd) Help() string {
-	return `The key stays as it is: an exchange that starts afterwards gives a token that is good. For all keys of an owner or a keyspace there is cambio void.
-
-` + knownSoon + `
-
-Example:
-
-    cambio key void key_0198c0ffee…`
-}
-
-func (c *keyVoidCmd) Run(ctx context.Context, p process) error {
-	return c.change(ctx, p, func(m *manage.Manager) (manage.KeyView, error) {
-		key, err := m.VoidKey(ctx, c.ID)
-		if err == nil {
-			p.note("every token of %s so far is void; known to checkers within %s", c.ID, issuer.StatusDelay)
+	if err := c.check(); err != nil {
+		return err
+	}
+	return c.use(ctx, func(m *manage.Manager) error {
+		key, err := m.Key(ctx, c.ID)
+		if err != nil {
+			return err
 		}
-		return key, err
+		return c.printKey(p, key)
 	})
 }

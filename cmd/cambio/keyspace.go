@@ -2,16 +2,20 @@ package main
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"github.com/cambio-auth/cambio/internal/manage"
-	"github.com/cambio-auth/cambio/verifier"
+	"github.com/cambio-auth/cambio/internal/wire"
 )
 
 type keyspaceCmd struct {
 	Create keyspaceCreateCmd `cmd:"" help:"Create a keyspace."`
 	List   keyspaceListCmd   `cmd:"" help:"List keyspaces."`
 	Show   keyspaceShowCmd   `cmd:"" help:"Show a keyspace."`
+	Update keyspaceUpdateCmd `cmd:"" help:"Change a keyspace."`
+	Delete keyspaceDeleteCmd `cmd:"" help:"Delete a keyspace that never had a key."`
+	Void   keyspaceVoidCmd   `cmd:"" help:"Make the tokens of all keys of a keyspace void, and keep the keys."`
 }
 
 type keyspaceCreateCmd struct {
@@ -21,7 +25,7 @@ type keyspaceCreateCmd struct {
 	TokenLifetime   time.Duration `placeholder:"DURATION" help:"How long tokens of its keys live, at most 15m. Default: the server's."`
 	PublishMetadata bool          `help:"Put the metadata of its keys into their tokens."`
 	ImportedKeys    bool          `help:"It will hold keys that were made elsewhere, in other forms."`
-	storeFlags      `embed:""`
+	changeFlags     `embed:""`
 }
 
 func (*keyspaceCreateCmd) Help() string {
@@ -31,6 +35,11 @@ Examples:
 
     cambio keyspace create partners --prefix acme_live
     cambio keyspace create trial --key-lifetime 336h --token-lifetime 60s --json`
+}
+
+// keyspaceFlags names the flags of the fields of a keyspace.
+func keyspaceFlags() map[string]string {
+	return map[string]string{"name": "NAME", "prefix": "--prefix", "key_lifetime": "--key-lifetime", "token_lifetime": "--token-lifetime"}
 }
 
 func (c *keyspaceCreateCmd) Run(ctx context.Context, p process) error {
@@ -44,9 +53,7 @@ func (c *keyspaceCreateCmd) Run(ctx context.Context, p process) error {
 			ImportedKeys:    c.ImportedKeys,
 		})
 		if err != nil {
-			return flagsFor(err, map[string]string{
-				"name": "NAME", "prefix": "--prefix", "key_lifetime": "--key-lifetime", "token_lifetime": "--token-lifetime",
-			})
+			return flagsFor(err, keyspaceFlags())
 		}
 		return c.printKeyspace(p, ks)
 	})
@@ -57,7 +64,7 @@ type keyspaceListCmd struct {
 }
 
 func (*keyspaceListCmd) Help() string {
-	return `With --json it prints {"keyspaces":[…]}.
+	return `With --json it prints {"keyspaces":[…]}; lifetimes are in seconds, and 0 is no limit or the server's.
 
 Example:
 
@@ -70,10 +77,10 @@ func (c *keyspaceListCmd) Run(ctx context.Context, p process) error {
 		if err != nil {
 			return err
 		}
-		views := make([]keyspaceJSON, len(all))
+		views := make([]wire.Keyspace, len(all))
 		rows := [][]string{{"NAME", "PREFIX", "KEYS LIVE", "TOKENS LIVE", "METADATA", "IMPORTED KEYS", "CREATED"}}
 		for i, ks := range all {
-			v := viewKeyspace(ks)
+			v := ks.Wire()
 			views[i] = v
 			rows = append(rows, []string{
 				v.Name, v.Prefix, showDuration(ks.KeyLifetime, "for ever"), showDuration(ks.TokenLifetime, "default"),
@@ -108,30 +115,8 @@ func (c *keyspaceShowCmd) Run(ctx context.Context, p process) error {
 	})
 }
 
-type keyspaceJSON struct {
-	Name            string     `json:"name"`
-	Prefix          string     `json:"prefix"`
-	KeyLifetime     *int64     `json:"key_lifetime"`   // seconds; null: for ever
-	TokenLifetime   *int64     `json:"token_lifetime"` // seconds; null: the server's
-	PublishMetadata bool       `json:"publish_metadata"`
-	ImportedKeys    bool       `json:"imported_keys"`
-	CreatedAt       *time.Time `json:"created_at"`
-}
-
-func viewKeyspace(ks verifier.Keyspace) keyspaceJSON {
-	return keyspaceJSON{
-		Name:            ks.Name,
-		Prefix:          ks.Prefix,
-		KeyLifetime:     seconds(ks.KeyLifetime),
-		TokenLifetime:   seconds(ks.TokenLifetime),
-		PublishMetadata: ks.PublishMetadata,
-		ImportedKeys:    ks.ImportedKeys,
-		CreatedAt:       instant(ks.CreatedAt),
-	}
-}
-
-func (o output) printKeyspace(p process, ks verifier.Keyspace) error {
-	v := viewKeyspace(ks)
+func (o output) printKeyspace(p process, ks manage.KeyspaceRecord) error {
+	v := ks.Wire()
 	if o.JSON {
 		return printJSON(p.stdout, v)
 	}
@@ -143,6 +128,8 @@ func (o output) printKeyspace(p process, ks verifier.Keyspace) error {
 	out.line("metadata", yes(v.PublishMetadata, "published in tokens", "private"))
 	out.line("imported keys", yes(v.ImportedKeys, "yes", "no"))
 	out.line("created", showTime(v.CreatedAt, "-"))
+	out.some("changed", showTime(v.ChangedAt, ""))
+	out.line("version", strconv.FormatInt(v.Version, 10))
 	return table(p.stdout, out)
 }
 

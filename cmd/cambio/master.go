@@ -34,11 +34,7 @@ func masterKey(ctx context.Context, cfg config.Config, keys issuer.KeyStore, log
 	if cfg.MasterKey != nil {
 		return *cfg.MasterKey, config.EnvMasterKey, nil
 	}
-	path, given := cfg.MasterKeyFile, cfg.MasterKeyFile != ""
-	if !given {
-		database, _ := sqlitePath(cfg.Store) // config lets no other store go without a key
-		path = filepath.Join(filepath.Dir(database), "cambio.key")
-	}
+	path, given := masterKeyPath(cfg)
 	from := "CAMBIO_MASTER_KEY_FILE: " + path
 	key, err := readMasterKey(path)
 	switch {
@@ -52,6 +48,16 @@ func masterKey(ctx context.Context, cfg config.Config, keys issuer.KeyStore, log
 		return issuer.MasterKey{}, "", fmt.Errorf("%s: %w", from, err)
 	}
 	return key, from, nil
+}
+
+// masterKeyPath is where the key is that is not in the environment, and whether that
+// place was said.
+func masterKeyPath(cfg config.Config) (path string, given bool) {
+	if cfg.MasterKeyFile != "" {
+		return cfg.MasterKeyFile, true
+	}
+	database, _ := sqlitePath(cfg.Store) // config lets no other store go without a key
+	return filepath.Join(filepath.Dir(database), "cambio.key"), false
 }
 
 // firstMasterKey makes a master key at path, unless the store holds keys that

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/cambio-auth/cambio/internal/permission"
 	"github.com/cambio-auth/cambio/verifier"
@@ -27,11 +28,26 @@ func printJSON(w io.Writer, v any) error {
 func table(w io.Writer, rows [][]string) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, row := range rows {
-		if _, err := fmt.Fprintln(t, strings.TrimRight(strings.Join(row, "\t"), "\t")); err != nil {
+		cells := make([]string, len(row))
+		for i, cell := range row {
+			cells[i] = visible(cell)
+		}
+		if _, err := fmt.Fprintln(t, strings.TrimRight(strings.Join(cells, "\t"), "\t")); err != nil {
 			return err
 		}
 	}
 	return t.Flush()
+}
+
+// visible shows what would steer a terminal as what it is: others may have written
+// it, over HTTP.
+func visible(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
 }
 
 // page is one thing, a line for each of its fields.
@@ -44,13 +60,11 @@ func (p *page) line(name, value string) {
 	*p = append(*p, []string{name, value})
 }
 
-// instant is nil, so null in JSON, for a time that never comes.
-func instant(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
+// some is line for what only some things have.
+func (p *page) some(name, value string) {
+	if value != "" {
+		p.line(name, value)
 	}
-	t = t.UTC()
-	return &t
 }
 
 func showTime(t *time.Time, never string) string {
@@ -60,12 +74,11 @@ func showTime(t *time.Time, never string) string {
 	return t.Format(time.RFC3339)
 }
 
-// seconds is a duration in JSON; zero, for no bound, is null.
-func seconds(d time.Duration) *int64 {
-	if d == 0 {
+// orNull is null in JSON for what is not there.
+func orNull[T ~string](s T) *T {
+	if s == "" {
 		return nil
 	}
-	s := int64(d / time.Second)
 	return &s
 }
 
@@ -92,14 +105,6 @@ func showList[T ~string](list []T, none string) string {
 		words[i] = string(v)
 	}
 	return strings.Join(words, " ")
-}
-
-// orEmpty makes [] of what would be null.
-func orEmpty[T any](list []T) []T {
-	if list == nil {
-		return []T{}
-	}
-	return list
 }
 
 // note tells a person something that is neither result nor error.

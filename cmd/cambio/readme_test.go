@@ -36,7 +36,8 @@ func TestReadmeManages(t *testing.T) {
 	var verified [2]wire.Verified
 	verify := n.here(readmeBlock(t, n.readme, "verify"))
 	n.paste(t, verify, &verified[0])
-	n.paste(t, strings.Replace(verify, "cambio client create gate", ": cambio client create gate", 1), &verified[1])
+	_, again, _ := strings.Cut(verify, "\n") // the client is there
+	n.paste(t, again, &verified[1])
 	for i, v := range verified {
 		if !v.Valid || v.Code != wire.CodeValid || v.Replayed != (i == 1) || v.Remaining == nil || *v.Remaining != 999 {
 			t.Errorf("%d: %+v", i, v)
@@ -46,6 +47,17 @@ func TestReadmeManages(t *testing.T) {
 	n.paste(t, n.here(readmeBlock(t, n.readme, "manage")), &made)
 	if made.Secret == nil || made.Owner != "user_43" || made.Refill == nil || *made.Refill != "1000/month" {
 		t.Errorf("%+v", made.Key)
+	}
+}
+
+func TestReadmeImports(t *testing.T) {
+	n := newcomer{readme: readReadme(t), dir: t.TempDir()}
+	out, err := n.shell(t, readmeBlock(t, n.readme, "import")).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Count(string(out), `"outcome":"import"`); got != 2 {
+		t.Errorf("%d keys were imported:\n%s", got, out)
 	}
 }
 

@@ -43,6 +43,9 @@ var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"taken":            cmdTaken,
 	"exitcode":         cmdExitCode,
 	"shows":            cmdShows,
+	"refusedkey":       cmdRefusedKey,
+	"sql":              cmdSQL,
+	"chained":          cmdChained,
 }
 
 // ready LOG waits until the server that writes LOG is ready, and sets $PUBLIC

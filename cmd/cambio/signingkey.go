@@ -84,7 +84,7 @@ func (c *signingKeyRotateCmd) Run(ctx context.Context, p process) error {
 				return err
 			}
 		}
-		if err := issuer.Rotate(ctx, db, how); err != nil {
+		if err := issuer.Rotate(p.acting(ctx), db, how); err != nil {
 			return err
 		}
 		if c.Emergency {
@@ -117,7 +117,7 @@ Example:
 
 func (c *signingKeyRevokeCmd) Run(ctx context.Context, p process) error {
 	return c.useStore(ctx, func(db store.Store) error {
-		if err := issuer.Revoke(ctx, db, c.KID); err != nil {
+		if err := issuer.Revoke(p.acting(ctx), db, c.KID); err != nil {
 			return err
 		}
 		p.note(emergencyNote)
@@ -150,7 +150,7 @@ func (c *signingKeyResealCmd) Run(ctx context.Context, p process) error {
 		if err != nil {
 			return fmt.Errorf("--new-master-key-file: %s: %w", c.NewMasterKeyFile, err)
 		}
-		n, err := issuer.Reseal(ctx, db, from, to)
+		n, err := issuer.Reseal(p.acting(ctx), db, from, to)
 		if err != nil {
 			return err
 		}

@@ -3,22 +3,26 @@ package main
 import (
 	"context"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/cambio-auth/cambio/internal/manage"
 	"github.com/cambio-auth/cambio/internal/usage"
+	"github.com/cambio-auth/cambio/internal/wire"
 	"github.com/cambio-auth/cambio/verifier"
 )
 
 type usageCmd struct {
 	Key        string    `placeholder:"KEY-ID" help:"Of one key."`
 	Owner      string    `placeholder:"ID" help:"Of the keys of one owner."`
-	Keyspace   string    `placeholder:"NAME" help:"Of the keys of one keyspace."`
+	Keyspace   []string  `placeholder:"NAME" help:"Of the keys of one keyspace. Repeat for more."`
 	Client     string    `placeholder:"CLIENT-ID" help:"By one client."`
 	Audience   string    `placeholder:"URL" help:"For one audience."`
 	From       time.Time `placeholder:"TIME" help:"Hours from this time on, such as 2026-11-01T00:00:00Z."`
 	To         time.Time `placeholder:"TIME" help:"Hours before this time."`
 	By         string    `placeholder:"STEP" help:"A line for every hour or day (UTC) in place of totals."`
+	Group      []string  `placeholder:"WHAT,…" help:"What lines are told apart by: some of key, owner, keyspace, client, audience, outcome. Default: client, audience and outcome."`
+	CSV        bool      `name:"csv" help:"Print CSV."`
 	storeFlags `embed:""`
 }
 
@@ -30,45 +34,50 @@ With --json it prints {"usage":[…]}.
 Examples:
 
     cambio usage
-    cambio usage --owner user_42 --by day --from 2026-11-01T00:00:00Z --json`
+    cambio usage --owner user_42 --by day --from 2026-11-01T00:00:00Z --json
+    cambio usage --group owner,outcome --csv`
 }
 
 func (c *usageCmd) Run(ctx context.Context, p process) error {
 	return c.use(ctx, func(m *manage.Manager) error {
-		points, err := m.Usage(ctx, usage.Query{
-			Key: verifier.KeyID(c.Key), Owner: c.Owner, Keyspace: c.Keyspace, Client: c.Client, Audience: c.Audience,
+		q := usage.Query{
+			Key: verifier.KeyID(c.Key), Owner: c.Owner, Keyspaces: c.Keyspace, Client: c.Client, Audience: c.Audience,
 			From: c.From, To: c.To, By: usage.Step(c.By),
-		})
-		if err != nil {
-			return flagsFor(err, map[string]string{"by": "--by", "to": "--to"})
 		}
-		if c.JSON {
-			return printJSON(p.stdout, map[string]any{"usage": viewUsage(points)})
+		for _, what := range c.Group {
+			q.Group = append(q.Group, usage.Dimension(what))
 		}
-		rows := [][]string{{"START", "CLIENT", "AUDIENCE", "OUTCOME", "REQUESTS", "COST"}}
-		for _, u := range viewUsage(points) {
-			rows = append(rows, []string{
-				showTime(u.Start, "total"), dash(u.Client), dash(u.Audience), u.Outcome,
-				strconv.FormatInt(u.Requests, 10), strconv.FormatInt(u.Cost, 10),
-			})
+		points, err := m.Usage(ctx, q)
+		switch {
+		case err != nil:
+			return flagsFor(err, map[string]string{"by": "--by", "to": "--to", "group": "--group"})
+		case c.JSON:
+			return printJSON(p.stdout, map[string]any{"usage": manage.UsageWire(q, points)})
+		case c.CSV:
+			return manage.WriteUsageCSV(p.stdout, q, points)
 		}
-		return table(p.stdout, rows)
+		return table(p.stdout, usageRows(q, points))
 	})
 }
 
-type usageJSON struct {
-	Start    *time.Time `json:"start"` // null: of all the time asked for
-	Client   string     `json:"client"`
-	Audience string     `json:"audience"`
-	Outcome  string     `json:"outcome"`
-	Requests int64      `json:"requests"`
-	Cost     int64      `json:"cost"`
-}
-
-func viewUsage(points []usage.Point) []usageJSON {
-	views := make([]usageJSON, len(points))
-	for i, p := range points {
-		views[i] = usageJSON{instant(p.Start), p.Client, p.Audience, p.Outcome, p.Requests, p.Cost}
+func usageRows(q usage.Query, points []usage.Point) [][]string {
+	row := func(start string, of func(usage.Dimension) string, requests, cost string) []string {
+		cells := []string{start}
+		for _, d := range usage.Dimensions() {
+			if q.Tells(d) {
+				cells = append(cells, of(d))
+			}
+		}
+		return append(cells, requests, cost)
 	}
-	return views
+	rows := [][]string{row("START", func(d usage.Dimension) string { return strings.ToUpper(string(d)) }, "REQUESTS", "COST")}
+	for _, p := range points {
+		value := map[usage.Dimension]string{
+			usage.ByKey: string(p.Key), usage.ByOwner: p.Owner, usage.ByKeyspace: p.Keyspace,
+			usage.ByClient: p.Client, usage.ByAudience: p.Audience, usage.ByOutcome: p.Outcome,
+		}
+		rows = append(rows, row(showTime(wire.Pointer(p.Start), "total"), func(d usage.Dimension) string { return dash(value[d]) },
+			strconv.FormatInt(p.Requests, 10), strconv.FormatInt(p.Cost, 10)))
+	}
+	return rows
 }

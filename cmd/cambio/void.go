@@ -11,10 +11,10 @@ import (
 )
 
 type voidCmd struct {
-	Owner      string `xor:"whose" placeholder:"ID" help:"Tokens of all keys of this owner."`
-	Keyspace   string `xor:"whose" placeholder:"NAME" help:"Tokens of all keys of this keyspace."`
-	All        bool   `xor:"whose" help:"Every token."`
-	storeFlags `embed:""`
+	Owner       string `xor:"whose" placeholder:"ID" help:"Tokens of all keys of this owner."`
+	Keyspace    string `xor:"whose" placeholder:"NAME" help:"Tokens of all keys of this keyspace."`
+	All         bool   `xor:"whose" help:"Every token."`
+	changeFlags `embed:""`
 }
 
 func (*voidCmd) Help() string {
@@ -38,7 +38,7 @@ func (c *voidCmd) Run(ctx context.Context, p process) error {
 	if c.Owner == "" && c.Keyspace == "" && !c.All {
 		return &usageError{errors.New("one of --owner, --keyspace and --all is required")}
 	}
-	return c.use(ctx, func(m *manage.Manager) error {
+	return c.change(ctx, p, func(m *manage.Manager) error {
 		done, err := c.void(ctx, m)
 		if errors.Is(err, manage.ErrNotFound) {
 			return fmt.Errorf("--keyspace: %w; see cambio keyspace list", err)
@@ -46,12 +46,16 @@ func (c *voidCmd) Run(ctx context.Context, p process) error {
 		if err != nil {
 			return flagsFor(err, map[string]string{"owner": "--owner", "keyspace": "--keyspace"})
 		}
-		if c.JSON {
-			return printJSON(p.stdout, done)
-		}
-		_, err = fmt.Fprintf(p.stdout, "void: every token so far %s; known to checkers within %s\n", done, issuer.StatusDelay)
-		return err
+		return c.printVoided(p, done)
 	})
+}
+
+func (o output) printVoided(p process, done voided) error {
+	if o.JSON {
+		return printJSON(p.stdout, done)
+	}
+	_, err := fmt.Fprintf(p.stdout, "void: every token so far %s; known to checkers within %s\n", done, issuer.StatusDelay)
+	return err
 }
 
 // voided says whose tokens are void.
@@ -62,6 +66,8 @@ type voided struct {
 	Keyspaces *int    `json:"keyspaces,omitempty"` // if all are void
 	Within    int64   `json:"known_within"`        // seconds
 }
+
+func newVoided() voided { return voided{Within: int64(issuer.StatusDelay / time.Second)} }
 
 func (v voided) String() string {
 	switch {
@@ -81,7 +87,7 @@ func count(n int, of string) string {
 }
 
 func (c *voidCmd) void(ctx context.Context, m *manage.Manager) (voided, error) {
-	done := voided{Within: int64(issuer.StatusDelay / time.Second)}
+	done := newVoided()
 	switch {
 	case c.Owner != "":
 		keys, err := m.VoidOwner(ctx, c.Owner)

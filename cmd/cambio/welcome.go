@@ -16,7 +16,7 @@ import (
 // goes to a person's terminal only: what a service prints is kept in journals,
 // for years and many readers. There, the command that makes one is told.
 func welcome(ctx context.Context, p process, cfg config.Config, db manage.Store, log *slog.Logger) error {
-	m := manage.New(db, nil)
+	m := manage.New(db).As(p.by("the first client of a new store"))
 	clients, err := m.Clients(ctx)
 	if err != nil || len(clients) > 0 {
 		return err
@@ -25,9 +25,10 @@ func welcome(ctx context.Context, p process, cfg config.Config, db manage.Store,
 		log.WarnContext(ctx, "there is no client yet, so nobody can call this server", "make_one_with", adminCommand(cfg.Store))
 		return nil
 	}
-	admin, secret, err := m.CreateClient(ctx, manage.NewClient{
+	admin, err := m.CreateClient(ctx, manage.NewClient{
 		ID:        "admin",
 		Rights:    client.Rights(),
+		Audiences: []string{client.AnyAudience},
 		Keyspaces: []string{client.AnyKeyspace},
 	})
 	if errors.Is(err, manage.ErrExists) { // another server was first
@@ -43,14 +44,14 @@ once and is not to be had again:
   client_id      %s
   client_secret  %s
 
-`, admin.ID, secret.Reveal())
+`, admin.ID, admin.Secret.Reveal())
 	return err
 }
 
 // adminCommand names the store only where its URL cannot hold a password.
 func adminCommand(url string) string {
 	var command strings.Builder
-	command.WriteString("cambio client create admin --keyspace '*' --right ")
+	command.WriteString("cambio client create admin --keyspace '*' --audience '*' --right ")
 	for i, r := range client.Rights() {
 		if i > 0 {
 			command.WriteString(",")

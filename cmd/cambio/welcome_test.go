@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -42,8 +43,8 @@ func TestWelcome(t *testing.T) {
 		if !admin.Authenticate(verifier.NewSecret(secret)) {
 			t.Error("the secret shown is not the client's")
 		}
-		if len(admin.Rights) != len(client.Rights()) || !admin.Allowance().AllKeyspaces {
-			t.Errorf("the first client may only do %v in %v", admin.Rights, admin.Keyspaces)
+		if len(admin.Rights) != len(client.Rights()) || !admin.Allowance().AllKeyspaces || !givesAnyAudience(admin) {
+			t.Errorf("the first client may only do %v in %v, for %v", admin.Rights, admin.Keyspaces, admin.Audiences)
 		}
 
 		shown.Reset()
@@ -70,10 +71,16 @@ func TestWelcome(t *testing.T) {
 			t.Fatalf("%v: %s", err, out)
 		}
 		admin, err := db.Client(t.Context(), "admin")
-		if err != nil || admin == nil || len(admin.Rights) != len(client.Rights()) || !admin.Allowance().AllKeyspaces {
+		if err != nil || admin == nil || len(admin.Rights) != len(client.Rights()) || !admin.Allowance().AllKeyspaces || !givesAnyAudience(admin) {
 			t.Errorf("the command made %+v, %v", admin, err)
 		}
 	})
+}
+
+// givesAnyAudience reports whether c may give any to clients that it makes, and itself
+// exchange for none.
+func givesAnyAudience(c *client.Client) bool {
+	return slices.Contains(c.Audiences, client.AnyAudience) && len(c.Allowance().Audiences) == 0
 }
 
 func TestQuote(t *testing.T) {

@@ -212,3 +212,37 @@ func FuzzParseHead(f *testing.F) {
 		}
 	})
 }
+
+func TestVerifyEndLooksAtTheEndAlone(t *testing.T) {
+	for name, test := range map[string]struct {
+		entries, n int
+		tamper     func(l *log)
+		read       int64
+		want       string // begins the first fault; empty: none
+	}{
+		"the end is read, and no more":             {2500, 1000, func(*log) {}, 1000, ""},
+		"a log that is shorter is read whole":      {20, 1000, func(*log) {}, 20, ""},
+		"a log of that length is read whole":       {20, 20, func(*log) {}, 20, ""},
+		"what is before the end is not looked at":  {30, 10, func(l *log) { l.rows[18].JSON = nil }, 10, ""},
+		"the first entry of the end is looked at":  {30, 10, func(l *log) { l.rows[20].JSON = []byte("{}") }, 10, "entry 21 is not what was written"},
+		"the last entry is looked at":              {30, 10, func(l *log) { l.rows = l.rows[:29] }, 9, "the log ends after entry 29"},
+		"what the end follows on must be there":    {30, 10, func(l *log) { l.rows = slices.Delete(l.rows, 19, 20) }, 0, "entry 20 is missing"},
+		"the end must follow on what is before it": {30, 10, func(l *log) { l.rows[19].Hash[0] ^= 1 }, 10, "entry 21 is not what was written"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := written(t, test.entries)
+			test.tamper(l)
+			report, err := audit.VerifyEnd(t.Context(), l, int64(test.n))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := ""
+			if len(report.Faults) > 0 {
+				got = report.Faults[0].What
+			}
+			if report.Entries != test.read || test.want == "" && got != "" || !strings.HasPrefix(got, test.want) {
+				t.Errorf("read %d and found %q, want %d and %q", report.Entries, got, test.read, test.want)
+			}
+		})
+	}
+}

@@ -64,7 +64,7 @@ func problemFor(err error) (answer, []wire.FieldProblem) {
 		return say(request.status, request.code, request.description), nil
 	case errors.Is(err, exchange.ErrClient):
 		return say(http.StatusUnauthorized, wire.ErrInvalidClient, "the client could not be authenticated"), nil
-	case errors.Is(err, manage.ErrRepeat):
+	case errors.Is(err, manage.ErrRepeat), errors.Is(err, verifier.ErrRepeat):
 		return keyReused(http.StatusUnprocessableEntity, ""), nil
 	case errors.Is(err, verifier.ErrOutcomeUnknown):
 		a := failure(err)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/cambio-auth/cambio/internal/exchange"
 	"github.com/cambio-auth/cambio/internal/manage"
 	"github.com/cambio-auth/cambio/internal/wire"
 )
@@ -213,7 +214,7 @@ func (r *request) repeat(body []byte) error {
 		fmt.Fprintf(asked, "%d:%s", len(part), part)
 	}
 	r.by.Repeat = &manage.Repeat{
-		ID:      sha256.Sum256([]byte(r.call.client.ID + "\x00" + key)),
+		ID:      exchange.RepeatID(r.call.client.ID, key),
 		Request: [32]byte(asked.Sum(nil)),
 	}
 	return nil

@@ -116,11 +116,9 @@ func verifyProblem(err error) (answer, []wire.FieldProblem) {
 	switch {
 	case errors.Is(err, exchange.ErrRight):
 		return problemFor(errForbidden)
-	case errors.Is(err, verifier.ErrRepeat):
-		return keyReused(http.StatusUnprocessableEntity, ""), nil
 	case errors.Is(err, verifier.ErrBadRequest):
 		return problemFor(&manage.InvalidError{Field: "permissions", Reason: errors.New("must have an action for each resource, and at most 1000 in all")})
-	case errors.As(err, &request), errors.As(err, &fields), errors.Is(err, manage.ErrInvalid), errors.Is(err, exchange.ErrClient):
+	case errors.As(err, &request), errors.As(err, &fields), errors.Is(err, manage.ErrInvalid), errors.Is(err, exchange.ErrClient), errors.Is(err, verifier.ErrRepeat):
 		return problemFor(err)
 	}
 	return failure(err), nil

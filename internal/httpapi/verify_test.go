@@ -19,19 +19,19 @@ import (
 	"github.com/cambio-auth/cambio/verifier"
 )
 
-// caller sends requests to verify keys, as a client of its own.
-type caller struct {
+// asker sends requests to verify keys, as a client of its own.
+type asker struct {
 	*world
 	id, secret string
 }
 
 // verifying makes a client that may verify keys, with these rights more.
-func (w *world) verifying(id string, more ...client.Right) caller {
+func (w *world) verifying(id string, more ...client.Right) asker {
 	w.t.Helper()
-	return caller{w, id, w.newClient(manage.NewClient{ID: id, Rights: append(more, client.KeysVerify)})}
+	return asker{w, id, w.newClient(manage.NewClient{ID: id, Rights: append(more, client.KeysVerify)})}
 }
 
-func (c caller) request(body string) *http.Request {
+func (c asker) request(body string) *http.Request {
 	r := httptest.NewRequest(http.MethodPost, wire.PathVerify, strings.NewReader(body))
 	r.Header.Set("Content-Type", wire.MediaJSON)
 	r.SetBasicAuth(c.id, c.secret)
@@ -39,7 +39,7 @@ func (c caller) request(body string) *http.Request {
 }
 
 // ask sends a body, and reads the answer if it says something of a key.
-func (c caller) ask(r *http.Request) (wire.Verified, reply) {
+func (c asker) ask(r *http.Request) (wire.Verified, reply) {
 	c.t.Helper()
 	got := c.managed(r)
 	var said wire.Verified
@@ -54,7 +54,7 @@ func (c caller) ask(r *http.Request) (wire.Verified, reply) {
 }
 
 // verify asks about a key; more are members of the body, such as "cost":2.
-func (c caller) verify(key string, more ...string) (wire.Verified, reply) {
+func (c asker) verify(key string, more ...string) (wire.Verified, reply) {
 	c.t.Helper()
 	return c.ask(c.request(bodyOf(key, more...)))
 }
@@ -198,7 +198,7 @@ func TestImportedNamesCanBeAskedFor(t *testing.T) {
 
 func TestAnAudienceIsAskedForAsInAnExchange(t *testing.T) {
 	w := newWorld(t)
-	both := caller{w, "both", w.newClient(manage.NewClient{ID: "both", Audiences: []string{orders, billing}, Rights: []client.Right{client.KeysVerify}})}
+	both := asker{w, "both", w.newClient(manage.NewClient{ID: "both", Audiences: []string{orders, billing}, Rights: []client.Right{client.KeysVerify}})}
 	_, key := w.newKey(manage.NewKey{Audiences: []string{billing}})
 	if said, got := both.verify(key, `"audience":"`+billing+`"`); !said.Valid || said.Audience != billing {
 		t.Errorf("%v", got)

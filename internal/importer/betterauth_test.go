@@ -56,8 +56,10 @@ func TestBetterAuthKeys(t *testing.T) {
 		"no key is refused":                 {row: row{"key": nil}, err: "key: is missing"},
 		"a key may have no start in its row": {row: row{"key": secret, "start": nil}, rules: plain,
 			want: func(k *manage.ImportKey) { k.Start = "QuiteL" }},
-		"a start that is most of the key is left out": {row: row{"key": secret, "start": secret[:33]}, rules: plain, note: "start: is left out",
-			want: func(k *manage.ImportKey) { k.Start = "" }},
+		"a start that is most of the key is left out": {row: row{"key": secret[:30], "start": secret[:16]}, rules: plain, note: "start: is left out, since it is most",
+			want: func(k *manage.ImportKey) { k.Digest, k.Start = verifier.Digest(sum(secret[:30])), "" }},
+		"half of the key is not most of it": {row: row{"key": secret[:30], "start": secret[:15]}, rules: plain,
+			want: func(k *manage.ImportKey) { k.Digest, k.Start = verifier.Digest(sum(secret[:30])), secret[:15] }},
 	})
 }
 

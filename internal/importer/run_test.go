@@ -296,26 +296,37 @@ func TestWhatBreaksARunLeavesTheSummary(t *testing.T) {
 
 // Whoever imports the same file at the same time gets the same keys once.
 func TestTwoRunsAtOnce(t *testing.T) {
-	onEachStore(t, func(t *testing.T, p place) {
-		var rows []row
-		for n := range 1500 {
-			rows = append(rows, row{"key": key(n), "keyspace": "moved"})
-		}
-		done := make(chan importer.Summary)
-		for range 2 {
-			go func() {
-				summary, err := importer.Run(t.Context(), lines(rows...), p, importer.Options{})
-				if err != nil {
-					t.Error(err)
+	for name, keyspaces := range map[string][2]string{
+		"find each other's keys":                       {"moved", "moved"},
+		"into two keyspaces are in conflict, not lost": {"moved", "other"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onEachStore(t, func(t *testing.T, p place) {
+				const n = 3000
+				done := make(chan importer.Summary, 2)
+				for _, keyspace := range keyspaces {
+					var rows []row
+					for i := range n {
+						rows = append(rows, row{"key": key(i), "keyspace": keyspace})
+					}
+					go func() {
+						summary, err := importer.Run(t.Context(), lines(rows...), p, importer.Options{})
+						if err != nil {
+							t.Error(err)
+						}
+						done <- summary
+					}()
 				}
-				done <- summary
-			}()
-		}
-		a, b := <-done, <-done
-		if a.Imported+b.Imported != 1500 || a.Unchanged+b.Unchanged != 1500 || p.count(t, "moved") != 1500 {
-			t.Errorf("%+v, %+v", a, b)
-		}
-	})
+				a, b := <-done, <-done
+				if a.Imported+b.Imported != n || a.Unchanged+b.Unchanged+a.Conflicts+b.Conflicts != n {
+					t.Errorf("%+v, %+v", a, b)
+				}
+				if keyspaces[0] == keyspaces[1] && (p.count(t, "moved") != n || a.Conflicts+b.Conflicts != 0) {
+					t.Errorf("%d keys, %+v, %+v", p.count(t, "moved"), a, b)
+				}
+			})
+		})
+	}
 }
 
 func TestKeysGoOnlyIntoKeyspacesThatWerePrepared(t *testing.T) {

@@ -39,10 +39,9 @@ func tableRows(ctx context.Context, url, table string) iter.Seq2[text, error] {
 			return
 		}
 		defer func() { _ = conn.Close(ctx) }() // it was only read from
-		// The cursor keeps the rows on the server, and each question short, so that
-		// it may take any time to store them.
-		begin := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
-		tx, err := conn.BeginTx(ctx, begin)
+		// The cursor sees the table as it is now, keeps the rows on the server, and each
+		// question short, so that it may take any time to store them.
+		tx, err := conn.BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly})
 		if err == nil {
 			name := pgx.Identifier(strings.Split(table, ".")).Sanitize()
 			_, err = tx.Exec(ctx, `DECLARE cambio_import NO SCROLL CURSOR FOR SELECT row_to_json(t)::text FROM `+name+` t ORDER BY t.id`)

@@ -55,6 +55,9 @@ func (m *Manager) VoidOwner(ctx context.Context, owner string) (int, error) {
 	if owner == "" {
 		return 0, &InvalidError{"owner", errors.New("is required")}
 	}
+	if err := verifier.ValidateOwner(owner); err != nil {
+		return 0, &InvalidError{"owner", err}
+	}
 	if err := m.by.validate(); err != nil {
 		return 0, err
 	}

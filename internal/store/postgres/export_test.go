@@ -3,6 +3,8 @@ package postgres
 import (
 	"context"
 	"errors"
+
+	"github.com/cambio-auth/cambio/internal/manage"
 )
 
 // SurelyUncommitted is tested by its codes.
@@ -35,6 +37,12 @@ func (s *Store) Setting(ctx context.Context, name string) (value string, err err
 // Prepared is how many statements a connection of the pool has prepared.
 func (s *Store) Prepared(ctx context.Context) (n int64, err error) {
 	return n, s.pool.QueryRow(ctx, `SELECT count(*) FROM pg_prepared_statements`).Scan(&n)
+}
+
+// KeysQuery is the statement of Keys.
+func KeysQuery(filter manage.KeyFilter) (string, error) {
+	sql, _, err := keysQuery(filter)
+	return sql, err
 }
 
 // Statements whose plans are tested.

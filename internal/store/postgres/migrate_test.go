@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 
+	"github.com/cambio-auth/cambio/internal/manage"
 	"github.com/cambio-auth/cambio/internal/pgtest"
 	"github.com/cambio-auth/cambio/internal/store/postgres"
 	"github.com/cambio-auth/cambio/internal/store/storetest"
@@ -53,12 +54,37 @@ func TestStatusesAreFoundByIndex(t *testing.T) {
 		`INSERT INTO statuses (list, idx, value, revision) SELECT 1 + i / 15000, i % 15000, 0, CASE WHEN i % 10 > 0 THEN 0 ELSE i END FROM generate_series(0, 149999) i`,
 		`ANALYZE`, `SET plan_cache_mode = force_generic_plan`, `PREPARE changes AS `+postgres.SelectStatusChanges, `PREPARE take AS `+postgres.TakeStatuses)
 	for execute, index := range map[string]string{`changes (5)`: "statuses_by_revision", `take ('default', '{1,2}', 1)`: "statuses_pkey"} {
-		rows, err := conn.Query(t.Context(), `EXPLAIN EXECUTE `+execute)
-		must(t, err)
-		lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
-		must(t, err)
-		if plan := strings.Join(lines, "\n"); !strings.Contains(plan, index) || strings.Contains(plan, "Seq Scan on statuses") {
+		if plan := planOf(t, conn, execute); !strings.Contains(plan, index) || strings.Contains(plan, "Seq Scan on statuses") {
 			t.Errorf("%s:\n%s", execute, plan)
+		}
+	}
+}
+
+// planOf is how a statement is executed that was prepared.
+func planOf(t *testing.T, conn *pgx.Conn, execute string) string {
+	t.Helper()
+	rows, err := conn.Query(t.Context(), `EXPLAIN EXECUTE `+execute)
+	must(t, err)
+	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	must(t, err)
+	return strings.Join(lines, "\n")
+}
+
+// The plan is one for any value, and knows nothing about the one that is asked for.
+func TestKeysAreFoundByNameAndExternalIDWithoutReadingAll(t *testing.T) {
+	conn := connect(t, database(t))
+	run(t, conn, `INSERT INTO budgets (id, counted, remaining, refill_amount, rate_limit, rate_window, rate_burst) VALUES ('b', false, 0, 0, 0, 0, 0)`,
+		`INSERT INTO keys (id, digest, start, keyspace, owner, name, state, budget_id, status_list, status_index, external_id)
+			SELECT i, sha256(i::text::bytea), '', 'default', '', 'name ' || i, 'active', 'b', 1, i, 'external ' || i FROM generate_series(1, 20000) i`,
+		`ANALYZE`, `SET plan_cache_mode = force_generic_plan`)
+	for index, filter := range map[string]manage.KeyFilter{
+		"keys_by_name": {Name: "any", Limit: 1}, "keys_by_external_id": {ExternalID: "any", Limit: 1},
+	} {
+		sql, err := postgres.KeysQuery(filter)
+		must(t, err)
+		run(t, conn, `PREPARE `+index+` AS `+sql)
+		if plan := planOf(t, conn, index+` ('', 100, 'any')`); !strings.Contains(plan, index) {
+			t.Errorf("%s is not used:\n%s", index, plan)
 		}
 	}
 }

@@ -1,7 +1,7 @@
 // Package postgres keeps everything in PostgreSQL 13 or newer, for any number of
 // servers at a time. It decides how the promises of verifier.Store,
-// issuer.KeyStore, manage.Store and usage.Store are kept by PostgreSQL; the rules
-// about keys it leaves to verifier.
+// issuer.KeyStore, issuer.StatusStore, manage.Store, audit.Store and usage.Store are
+// kept by PostgreSQL; the rules about keys it leaves to verifier and manage.
 //
 // # Why rows are locked like this
 //
@@ -14,8 +14,8 @@
 // other. Whatever else locks several budgets must do it in the same order.
 //
 // The lock is FOR NO KEY UPDATE, which lets a new key refer to a budget meanwhile.
-// Keys, keyspaces and clients are not locked: they are read as they were when the
-// statement began, and a change that had returned by then is seen.
+// Keys, keyspaces and clients are not locked by an Update: they are read as they
+// were when the statement began, and a change that had returned by then is seen.
 //
 // The clock is read by a statement of its own, sent along and executed when the
 // locks are held. So it never runs backwards for a budget, however long the wait
@@ -27,7 +27,31 @@
 // Servers ask for the statuses that changed after a revision, so no change may
 // appear later with a lower one than they have seen. A sequence does not promise
 // that. A row does, which a transaction locks when it changes a status and lets go
-// of when that is visible. Exchanges and new keys have nothing to do with it.
+// of when that is visible. Exchanges have nothing to do with it. New keys lock it,
+// and leave it as it is while their list has room.
+//
+// # Why changes lock in this order
+//
+// A Change locks keyspaces, then clients, keys, budgets, the revision, entries of
+// status lists, and the head of the audit log last; whoever has locked one of these
+// waits for none of those before it. So no two changes wait for each other, nor does
+// one of them and an Update, which locks budgets and then nothing of the kind.
+//
+//   - Of several keyspaces, the one that always exists comes last, because all meet
+//     there who change what clients know of imported keys. Clients, keys and budgets
+//     are locked in the order of their ids, by the statement that locks them.
+//   - Entries are taken under the lock of the revision, also by new keys, which
+//     change nothing that was published: of two transactions that had each taken
+//     some, each might draw one of the other's. The digests of new keys, too, can then
+//     meet only such as are committed.
+//   - The head of the log is one row for all, so it is locked when nothing else is
+//     to be waited for, and what is written under it is sent along with COMMIT. What
+//     is remembered for repeats comes at the end as well, on one side of the log or
+//     the other, but always the same.
+//
+// What is locked is read by a statement of its own where it is made of more than the
+// locked row. One that had to wait finds that row as it is, and those that it is
+// joined to as they were.
 //
 // # Why a commit can be unknown
 //
