@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/cambio-auth/cambio/internal/audit"
-	"github.com/cambio-auth/cambio/internal/client"
 	"github.com/cambio-auth/cambio/internal/config"
 	"github.com/cambio-auth/cambio/internal/exchange"
 	"github.com/cambio-auth/cambio/internal/httpapi"
@@ -173,10 +172,7 @@ func assemble(ctx context.Context, cfg config.Config, iss string, db store.Store
 	managing := manage.New(db)
 	exchanges, err := exchange.New(exchange.Config{
 		Clients: db, Keys: db, Verifier: verify, Issuer: issue, Usage: counts,
-		Revoke: func(ctx context.Context, c *client.Client, id verifier.KeyID) error {
-			_, err := managing.As(manage.By{Client: c}).RevokeKey(ctx, id)
-			return err
-		},
+		Revoke: managing.RevokeFor,
 	})
 	return httpapi.Parts{Exchange: exchanges, Keys: keys, Manage: managing, JWKS: keys.JWKS, Statuses: statuses, Ready: db.Ping}, err
 }

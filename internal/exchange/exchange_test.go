@@ -90,10 +90,7 @@ func newHouse(t *testing.T) *house {
 func (h *house) config() exchange.Config {
 	return exchange.Config{
 		Clients: h, Keys: h.store, Verifier: h.verifier, Issuer: h.issuer, Usage: h.counts,
-		Revoke: func(ctx context.Context, c *client.Client, id verifier.KeyID) error {
-			_, err := h.manage.As(manage.By{Client: c}).RevokeKey(ctx, id)
-			return err
-		},
+		Revoke: h.manage.RevokeFor,
 		Now: func() time.Time { return h.now },
 	}
 }

@@ -199,10 +199,7 @@ func (w *world) newExchange(v *verifier.Verifier, i *issuer.Issuer) *exchange.Ex
 	w.counts = usage.NewRecorder(usage.RecorderConfig{Store: w.store, Log: slog.New(slog.DiscardHandler)})
 	x, err := exchange.New(exchange.Config{
 		Clients: w.store, Keys: w.store, Verifier: v, Issuer: i, Usage: w.counts,
-		Revoke: func(ctx context.Context, c *client.Client, id verifier.KeyID) error {
-			_, err := w.manage.As(manage.By{Client: c}).RevokeKey(ctx, id)
-			return err
-		},
+		Revoke: w.manage.RevokeFor,
 	})
 	if err != nil {
 		w.t.Fatal(err)

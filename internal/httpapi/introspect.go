@@ -7,6 +7,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/cambio-auth/cambio/internal/audit"
 	"github.com/cambio-auth/cambio/internal/exchange"
 	"github.com/cambio-auth/cambio/internal/permission"
 	"github.com/cambio-auth/cambio/internal/wire"
@@ -32,7 +33,8 @@ func (s *Server) introspect(c echo.Context) error {
 // was something to revoke or not (§2.2).
 func (s *Server) revoke(c echo.Context) error {
 	return s.withClient(c, func(call *call, parts *Parts, token string) (any, error) {
-		id, err := parts.Exchange.Revoke(c.Request().Context(), call.client, token)
+		ctx := audit.By(c.Request().Context(), audit.Actor{From: call.remote})
+		id, err := parts.Exchange.Revoke(ctx, call.client, token)
 		if err != nil {
 			return nil, err
 		}

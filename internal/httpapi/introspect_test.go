@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/cambio-auth/cambio/internal/audit"
 	"github.com/cambio-auth/cambio/internal/client"
 	"github.com/cambio-auth/cambio/internal/manage"
 	"github.com/cambio-auth/cambio/internal/wire"
@@ -186,6 +187,13 @@ func TestAHolderRevokesAKey(t *testing.T) {
 		if view, err := w.manage.Key(t.Context(), id); err != nil || view.Key.State != want {
 			t.Errorf("%s, %v, want %s", view.Key.State, err, want)
 		}
+	}
+	logged, err := w.manage.Audit(t.Context(), audit.Query{Action: "key.revoke"})
+	if err != nil || len(logged) != 1 {
+		t.Fatalf("%d entries, %v", len(logged), err)
+	}
+	if e, err := logged[0].Rest(); err != nil || e.Actor != (audit.Actor{Kind: audit.KindClient, ID: "portal", From: "192.0.2.1"}) {
+		t.Errorf("%+v, %v", e.Actor, err)
 	}
 	w.want(w.exchange(form(key)), http.StatusBadRequest, "invalid_request")
 	wantInactive(t, "its token", w.introspector("gateway", orders)(token))

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cambio-auth/cambio/internal/audit"
+	"github.com/cambio-auth/cambio/internal/client"
 	"github.com/cambio-auth/cambio/internal/permission"
 	"github.com/cambio-auth/cambio/internal/wire"
 	"github.com/cambio-auth/cambio/verifier"
@@ -80,6 +81,12 @@ func (m *Manager) EnableKey(ctx context.Context, id verifier.KeyID) (KeyView, er
 // RevokeKey ends a key for good.
 func (m *Manager) RevokeKey(ctx context.Context, id verifier.KeyID) (KeyView, error) {
 	return m.setState(ctx, id, "key.revoke", verifier.Revoked)
+}
+
+// RevokeFor is RevokeKey on behalf of a client; where from, the actor of ctx says.
+func (m *Manager) RevokeFor(ctx context.Context, c *client.Client, id verifier.KeyID) error {
+	_, err := m.As(By{Client: c, From: audit.From(ctx).From}).RevokeKey(ctx, id)
+	return err
 }
 
 func (m *Manager) setState(ctx context.Context, id verifier.KeyID, action string, to verifier.State) (KeyView, error) {
