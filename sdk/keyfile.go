@@ -174,14 +174,14 @@ func (f *keyFile) load(now func() time.Time, maxStale time.Duration) (storedSet,
 // readOwnFile reads a file that nobody but us may have written. It opens no pipe,
 // which might hang, and follows no symbolic link.
 func readOwnFile(path string) ([]byte, error) {
-	info, err := os.Lstat(path) //nolint:gosec // the operator names the file
+	info, err := os.Lstat(path)
 	if err != nil {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
 		return nil, errors.New("not a regular file")
 	}
-	file, err := os.Open(path) //nolint:gosec // the operator names the file
+	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -208,10 +208,10 @@ func writeOwnFile(path string, text []byte) error {
 	}
 	err = errors.Join(err, temp.Close())
 	if err == nil {
-		err = os.Rename(temp.Name(), path) //nolint:gosec // the operator names the file
+		err = os.Rename(temp.Name(), path)
 	}
 	if err != nil {
-		err = errors.Join(err, os.Remove(temp.Name())) //nolint:gosec // the operator names the file
+		err = errors.Join(err, os.Remove(temp.Name()))
 	}
 	return err
 }

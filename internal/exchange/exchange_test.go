@@ -91,7 +91,7 @@ func (h *house) config() exchange.Config {
 	return exchange.Config{
 		Clients: h, Keys: h.store, Verifier: h.verifier, Issuer: h.issuer, Usage: h.counts,
 		Revoke: h.manage.RevokeFor,
-		Now: func() time.Time { return h.now },
+		Now:    func() time.Time { return h.now },
 	}
 }
 
