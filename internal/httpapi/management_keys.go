@@ -153,6 +153,9 @@ func showKey(r *request) (result, error) {
 		return result{}, err
 	}
 	key, err := r.manager().Key(r.ctx, id)
+	if err == nil && !key.DeletedAt.IsZero() {
+		err = manage.ErrDeleted // what it was for is in the log
+	}
 	if err != nil {
 		return result{}, err
 	}
