@@ -19,6 +19,7 @@ import (
 
 	"github.com/cambio-auth/cambio/internal/exchange"
 	"github.com/cambio-auth/cambio/internal/httpapi"
+	"github.com/cambio-auth/cambio/internal/manage"
 	"github.com/cambio-auth/cambio/internal/store"
 	"github.com/cambio-auth/cambio/internal/usage"
 	"github.com/cambio-auth/cambio/internal/wire"
@@ -182,7 +183,9 @@ func assemble(ctx context.Context, cfg serverConfig, db store.Store) (*httpapi.S
 		return nil, err
 	}
 	counts := usage.NewRecorder(usage.RecorderConfig{Store: db, Log: log})
-	exchanges, err := exchange.New(exchange.Config{Clients: db, Keys: db, Verifier: verify, Issuer: issue, Usage: counts})
+	exchanges, err := exchange.New(exchange.Config{
+		Clients: db, Keys: db, Revoke: manage.New(db).RevokeFor, Verifier: verify, Issuer: issue, Usage: counts,
+	})
 	if err != nil {
 		return nil, err
 	}
