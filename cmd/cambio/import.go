@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cambio-auth/cambio/internal/client"
 	"github.com/cambio-auth/cambio/internal/importer"
 	"github.com/cambio-auth/cambio/internal/manage"
 	"github.com/cambio-auth/cambio/internal/store"
@@ -131,7 +132,7 @@ func (f importFlags) run(ctx context.Context, p process, source importer.Source)
 	return f.target(ctx, p, func(m *manage.Manager) error {
 		out := importOutput{process: p, json: f.JSON, all: f.DryRun || f.JSON}
 		summary, err := importer.Run(ctx, source, m, importer.Options{
-			DryRun: f.DryRun, Strict: f.Strict, Report: out.row, Progress: out.progress(),
+			DryRun: f.DryRun, Strict: f.Strict, Report: out.row, Progress: out.progress(), Settle: client.Remembered,
 		})
 		err = errors.Join(err, out.summary(summary, err), out.failed)
 		if bad := summary.Bad(); err == nil && bad > 0 {

@@ -54,6 +54,10 @@ const AnyKeyspace = "*"
 // makes. It may itself exchange for none but those that are named.
 const AnyAudience = "*"
 
+// Remembered is how long a server may go by what it has read of a client, where
+// nothing else confirms it.
+const Remembered = time.Second
+
 // MaxSecrets is how many secrets of a client are live at a time.
 const MaxSecrets = 2
 

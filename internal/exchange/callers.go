@@ -14,7 +14,6 @@ import (
 // Bounds of what is remembered about clients.
 const (
 	maxClients  = 4096
-	recent      = time.Second
 	readTimeout = 5 * time.Second // a database that hangs must not hang its callers
 )
 
@@ -49,7 +48,7 @@ func newCallers(store Clients, now func() time.Time) *callers {
 
 // authenticate fails with a ClientError, or with verifier.ErrUnavailable.
 func (k *callers) authenticate(ctx context.Context, id string, secret verifier.Secret) (*Caller, error) {
-	if r, ok := k.seen.Get(id); ok && k.now().Sub(r.read) < recent && r.client.Authenticate(secret) {
+	if r, ok := k.seen.Get(id); ok && k.now().Sub(r.read) < client.Remembered && r.client.Authenticate(secret) {
 		return &Caller{r.client, secret}, nil
 	}
 	return k.reread(ctx, id, secret)

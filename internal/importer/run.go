@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/cambio-auth/cambio/internal/manage"
 	"github.com/cambio-auth/cambio/verifier"
@@ -27,6 +28,10 @@ type Options struct {
 	Strict   bool          // stop before the batch of the first row that is not good
 	Report   func(Outcome) // called for every row, in order; nil: nobody asks
 	Progress func(Summary) // called after every batch; nil: nobody asks
+
+	// Settle is how long to wait once keyspaces were made ready, so that no running
+	// server refuses the first keys for their form; zero: none is running.
+	Settle time.Duration
 }
 
 // Outcome is what came of a row, or would come of it.
@@ -207,7 +212,21 @@ func (r *run) prepare(ctx context.Context, keyspaces []string, dryRun bool) erro
 	for _, name := range keyspaces {
 		r.prepared[name] = true
 	}
-	return nil
+	if len(notes) == 0 || dryRun {
+		return nil
+	}
+	return wait(ctx, r.opts.Settle)
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
 }
 
 func (r *run) count(o Outcome) {

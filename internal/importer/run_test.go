@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -16,6 +17,7 @@ import (
 	"github.com/cambio-auth/cambio/internal/manage"
 	"github.com/cambio-auth/cambio/internal/pgtest"
 	"github.com/cambio-auth/cambio/internal/store"
+	"github.com/cambio-auth/cambio/internal/store/sqlite"
 	"github.com/cambio-auth/cambio/verifier"
 )
 
@@ -346,6 +348,27 @@ func TestKeysGoOnlyIntoKeyspacesThatWerePrepared(t *testing.T) {
 		}
 		if p.count(t, "default") != 0 {
 			t.Error("a key was stored")
+		}
+	})
+}
+
+func TestKeysWaitUntilServersKnowThatTheyMayComeInAnyForm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "cambio.db"), sqlite.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = s.Close() }()
+		began := time.Now()
+		for i := range 2 { // the second time, the keyspace is ready
+			source := importer.JSONLines(strings.NewReader(fmt.Sprintf(`{"key":"a key from elsewhere, number %d"}`, i)), importer.Rules{Now: began})
+			summary, err := importer.Run(t.Context(), source, manage.New(s), importer.Options{Settle: time.Minute})
+			if err != nil || summary.Bad() > 0 {
+				t.Fatalf("%+v, %v", summary, err)
+			}
+			if waited := time.Since(began); waited != time.Minute {
+				t.Errorf("run %d ended after %s", i, waited)
+			}
 		}
 	})
 }
