@@ -15,12 +15,14 @@ type change struct {
 	auditLog
 	listSize int64
 	now      time.Time
+	added    int64 // keys
 }
 
 // Change implements manage.Changer. If do panics, the transaction is rolled back
 // and the panic goes on.
 func (s *Store) Change(ctx context.Context, do func(ctx context.Context, tx manage.Tx) error) error {
-	return s.transact(ctx, func(tx *transaction) ([]statement, error) {
+	var added int64
+	err := s.transact(ctx, func(tx *transaction) ([]statement, error) {
 		c := &change{transaction: tx, listSize: s.listSize}
 		err := tx.begin(ctx, []statement{{`SELECT ` + clock, nil}}, func(results pgx.BatchResults) (err error) {
 			c.now, err = scanClock(results.QueryRow())
@@ -29,8 +31,30 @@ func (s *Store) Change(ctx context.Context, do func(ctx context.Context, tx mana
 		if err == nil {
 			err = do(ctx, c)
 		}
+		added = c.added
 		return c.entries, err
 	})
+	if err == nil && added > 0 {
+		s.grow(ctx, added)
+	}
+	return err
+}
+
+// analyzed is after how many new keys PostgreSQL is told to look at its tables, and
+// after ten times as many, and so on. It plans a statement once for each connection
+// and would do so for tables that it believes to be almost empty, until autovacuum
+// finds the time: an import would take ever longer.
+const analyzed = 10_000
+
+// grow counts keys. That looking is not allowed, or fails, is of no consequence but
+// for speed.
+func (s *Store) grow(ctx context.Context, added int64) {
+	grown := s.grown.Add(added)
+	for mark := int64(analyzed); mark <= grown; mark *= 10 {
+		if mark > grown-added {
+			_, _ = s.pool.Exec(ctx, `ANALYZE keys, budgets, statuses`)
+		}
+	}
 }
 
 // Now implements manage.Tx.

@@ -62,6 +62,7 @@ func (c *change) addKeys(ctx context.Context, recs []manage.KeyRecord) error {
 	}
 	keys.took(refs)
 	_, err = c.exec(ctx, statement{insertBudgets, budgets.args()}, statement{insertKeys, keys.args()})
+	c.added += int64(len(recs))
 	return taken(err)
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/cambio-auth/cambio/internal/pgtest"
 	"github.com/cambio-auth/cambio/internal/store/postgres"
 	"github.com/cambio-auth/cambio/internal/store/storetest"
+	"github.com/cambio-auth/cambio/verifier"
 )
 
 // ofVersion makes a database as an old binary left it, and runs statements on it.
@@ -85,6 +86,27 @@ func TestKeysAreFoundByNameAndExternalIDWithoutReadingAll(t *testing.T) {
 		run(t, conn, `PREPARE `+index+` AS `+sql)
 		if plan := planOf(t, conn, index+` ('', 100, 'any')`); !strings.Contains(plan, index) {
 			t.Errorf("%s is not used:\n%s", index, plan)
+		}
+	}
+}
+
+func TestPostgreSQLLooksAtItsTablesWhenManyKeysWereAdded(t *testing.T) {
+	url := database(t)
+	s, conn := open(t, url), connect(t, url)
+	looked := func() (keys float64) {
+		t.Helper()
+		must(t, conn.QueryRow(t.Context(), `SELECT reltuples FROM pg_class WHERE relname = 'keys'`).Scan(&keys))
+		return keys
+	}
+	add := func(n byte) {
+		t.Helper()
+		key := verifier.Key{ID: verifier.KeyID([]byte{'k', n}), Digest: verifier.Digest{n}, Keyspace: "default", State: verifier.Active}
+		must(t, storetest.AddKey(t.Context(), s, key, verifier.Budget{ID: verifier.BudgetID([]byte{'b', n})}))
+	}
+	s.Grow(9_997)
+	for n, want := range []float64{0, 0, 3, 3} { // at 10,000 and then not before 100,000
+		if add('1' + byte(n)); max(looked(), 0) != want {
+			t.Errorf("after key %d it has seen %v keys, want %v", n+1, looked(), want)
 		}
 	}
 }

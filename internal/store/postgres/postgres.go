@@ -83,6 +83,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -93,6 +94,7 @@ import (
 type Store struct {
 	pool     *pgxpool.Pool
 	listSize int64
+	grown    atomic.Int64 // keys that were added
 }
 
 // The database's clock, in microseconds since 1970.
