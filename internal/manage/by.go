@@ -71,10 +71,12 @@ func (m *Manager) change(ctx context.Context, target *string, do func(ctx contex
 		return err
 	}
 	err := m.changeOnce(ctx, target, do)
-	if errors.Is(err, errRaced) { // its twin has committed by now
-		err = m.changeOnce(ctx, target, do)
+	if err == nil || m.by.Repeat == nil || errors.Is(err, verifier.ErrOutcomeUnknown) {
+		return err
 	}
-	return err
+	// Its twin may have been first, and be why it failed: what it makes exists already,
+	// what it changes has another version. By now the twin is found.
+	return m.changeOnce(ctx, target, func(context.Context, Tx) (*audit.Entry, error) { return nil, err })
 }
 
 // validate refuses a reason that does not print.

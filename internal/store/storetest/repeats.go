@@ -57,6 +57,7 @@ var repeatPromises = []promise{
 		})
 	}},
 	{"of twenty repeats at once one does it, and the others are answered from that", repeatsAtOnce},
+	{"a change and its twins, all at once, are one change, and each is told of it", twinsAtOnce},
 	{"what is over is forgotten, so many at a time, and the rest stays", func(t *testing.T, db *database) {
 		for i := range 5 {
 			remembered(t, db, fmt.Sprint("old", i), time.Hour)
