@@ -83,7 +83,7 @@ func (m *Manager) CreateClient(ctx context.Context, n NewClient) (CreatedClient,
 	if err != nil {
 		return CreatedClient{}, err
 	}
-	made, err := m.Client(ctx, id)
+	made, err := told(m.Client(ctx, id))
 	return CreatedClient{made, secret}, err
 }
 

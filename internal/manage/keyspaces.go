@@ -54,7 +54,7 @@ func (m *Manager) CreateKeyspace(ctx context.Context, n NewKeyspace) (KeyspaceRe
 	if err != nil {
 		return KeyspaceRecord{}, err
 	}
-	return m.Keyspace(ctx, name)
+	return told(m.Keyspace(ctx, name))
 }
 
 func validName(name string) error {
@@ -135,7 +135,7 @@ func (m *Manager) PatchKeyspace(ctx context.Context, name string, p KeyspacePatc
 	if err != nil {
 		return KeyspaceRecord{}, err
 	}
-	return m.Keyspace(ctx, target)
+	return told(m.Keyspace(ctx, target))
 }
 
 func (p KeyspacePatch) apply(ks *verifier.Keyspace) {
