@@ -97,6 +97,15 @@ func (m *Manager) lockKeyspace(ctx context.Context, tx Tx, name string) (Keyspac
 	if !m.by.in(name) {
 		return KeyspaceRecord{}, fmt.Errorf("keyspace %.64q: %w", name, ErrNotFound)
 	}
+	return lockNamed(ctx, tx, name)
+}
+
+// lockNamed does not look for what cannot be a name: there are databases that fail at
+// a NUL.
+func lockNamed(ctx context.Context, tx Tx, name string) (KeyspaceRecord, error) {
+	if err := verifier.ValidateKeyspace(name); err != nil {
+		return KeyspaceRecord{}, fmt.Errorf("%w: %w", ErrNotFound, err)
+	}
 	return tx.LockKeyspace(ctx, name)
 }
 
