@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
+	"regexp"
 	"slices"
 	"time"
 
@@ -60,6 +61,14 @@ const Remembered = time.Second
 
 // MaxSecrets is how many secrets of a client are live at a time.
 const MaxSecrets = 2
+
+// idPattern leaves out what form-encoding would change, for the OAuth clients that do
+// not encode their id (RFC 6749 §2.3.1).
+var idPattern = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
+
+// ValidID reports whether a client may have this id. Two that have another meaning in
+// a path are none.
+func ValidID(id string) bool { return idPattern.MatchString(id) && id != "." && id != ".." }
 
 // Client is a program allowed to call us.
 type Client struct {

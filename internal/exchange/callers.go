@@ -57,9 +57,7 @@ func (k *callers) authenticate(ctx context.Context, id string, secret verifier.S
 // reread authenticates against what is stored.
 func (k *callers) reread(ctx context.Context, id string, secret verifier.Secret) (*Caller, error) {
 	read := k.now()
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	c, err := k.store.Client(ctx, id)
+	c, err := k.find(ctx, id)
 	if err != nil {
 		return nil, fmt.Errorf("looking up client: %w: %w", verifier.ErrUnavailable, err)
 	}
@@ -71,4 +69,15 @@ func (k *callers) reread(ctx context.Context, id string, secret verifier.Secret)
 	}
 	k.seen.Add(id, remembered{c, read})
 	return &Caller{c, secret}, nil
+}
+
+// find returns nil for a client that does not exist. What cannot be an id is no
+// matter for the store, whose database may not even have all characters.
+func (k *callers) find(ctx context.Context, id string) (*client.Client, error) {
+	if !client.ValidID(id) {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	return k.store.Client(ctx, id)
 }

@@ -193,6 +193,15 @@ func TestWhatIsRememberedRefusesNobody(t *testing.T) {
 	}
 }
 
+func TestWhatCannotBeAClientIsNotLookedFor(t *testing.T) {
+	h := newHouse(t)
+	for _, id := range []string{"", "\x00", "a b", "..", strings.Repeat("x", 65)} {
+		if _, err := h.Authenticate(t.Context(), id, h.secret); !errors.Is(err, exchange.ErrClient) || h.reads != 0 {
+			t.Errorf("%q: %v, read %d times", id, err, h.reads)
+		}
+	}
+}
+
 func TestAWrongSecretIsRefused(t *testing.T) {
 	h := newHouse(t)
 	h.authenticate()

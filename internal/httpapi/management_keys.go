@@ -109,7 +109,7 @@ func (r *request) keyParameter(name string) verifier.KeyID {
 func createKey(r *request) (result, error) {
 	b := r.body
 	n := manage.NewKey{
-		Keyspace:    zero(given[string](b, "keyspace")),
+		Keyspace:    or(given[string](b, "keyspace"), "default"),
 		Owner:       zero(given[string](b, "owner")),
 		Name:        zero(given[string](b, "name")),
 		ExternalID:  zero(given[string](b, "external_id")),
@@ -121,7 +121,7 @@ func createKey(r *request) (result, error) {
 		Refill:      zero(parsed(b, "refill", verifier.ParseRefill)),
 		Rate:        zero(parsed(b, "rate", verifier.ParseRate)),
 	}
-	if err := b.wrong(n.Validate()); err != nil {
+	if err := b.wrong(errors.Join(named("keyspace", n.Keyspace), n.Validate())); err != nil {
 		return result{}, err
 	}
 	made, err := r.manager().CreateKey(r.ctx, n)

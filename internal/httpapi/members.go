@@ -229,10 +229,11 @@ func seconds(n int64) time.Duration {
 	return time.Duration(n) * time.Second
 }
 
-// instant reads RFC 3339.
+// instant reads RFC 3339. The zero time is refused: it stands for none, such as no
+// expiry, which is not what whoever sent it has meant.
 func instant(text string) (time.Time, error) {
 	at, err := time.Parse(time.RFC3339, text)
-	if err != nil {
+	if err != nil || at.IsZero() {
 		return time.Time{}, errors.New("must be a time such as 2026-11-01T00:00:00Z")
 	}
 	return at, nil

@@ -49,7 +49,14 @@ func (m *Manager) Refusals(ctx context.Context, from, to time.Time, limit int) (
 	return m.store.Refusals(ctx, from, to, min(limit, maxListed))
 }
 
+// span refuses times that a store could not hold against those it has.
 func span(from, to time.Time) error {
+	var bad fields
+	bad.check("from", storable(from))
+	bad.check("to", storable(to))
+	if err := bad.err(); err != nil {
+		return err
+	}
 	if !from.IsZero() && !to.IsZero() && !from.Before(to) {
 		return &InvalidError{"to", errors.New("must be after from")}
 	}

@@ -79,6 +79,24 @@ func (m *Manager) change(ctx context.Context, target *string, do func(ctx contex
 	return m.changeOnce(ctx, target, func(context.Context, Tx) (*audit.Entry, error) { return nil, err })
 }
 
+// partly is the error of what is done in several changes: nothing may have been done
+// only before the first of them.
+func partly(done bool, err error) error {
+	if err != nil && done && !errors.Is(err, verifier.ErrOutcomeUnknown) {
+		err = fmt.Errorf("%w: some of it was done: %w", verifier.ErrOutcomeUnknown, err)
+	}
+	return err
+}
+
+// told answers with what is there after a change, which is committed: that it cannot be
+// read does not undo it.
+func told[T any](there T, err error) (T, error) {
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		err = fmt.Errorf("%w: reading what was changed: %w", verifier.ErrOutcomeUnknown, err)
+	}
+	return there, err
+}
+
 // validate refuses a reason that does not print.
 func (b By) validate() error {
 	if verifier.ValidateName(b.Reason) != nil {

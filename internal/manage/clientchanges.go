@@ -49,7 +49,7 @@ func (m *Manager) changeClient(ctx context.Context, id, action string, keyspaces
 	if err != nil {
 		return client.Client{}, err
 	}
-	return m.Client(ctx, target)
+	return told(m.Client(ctx, target))
 }
 
 func (m *Manager) lockClient(ctx context.Context, tx Tx, id string) (client.Client, error) {

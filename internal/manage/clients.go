@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -18,10 +17,6 @@ import (
 const secretPrefix = "cs"
 
 const maxKeyspaces = 100
-
-// clientIDPattern leaves out what form-encoding would change, for the OAuth
-// clients that do not encode their id (RFC 6749 §2.3.1).
-var clientIDPattern = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
 
 // NewClient describes a client to make.
 type NewClient struct {
@@ -83,7 +78,7 @@ func (m *Manager) CreateClient(ctx context.Context, n NewClient) (CreatedClient,
 	if err != nil {
 		return CreatedClient{}, err
 	}
-	made, err := m.Client(ctx, id)
+	made, err := told(m.Client(ctx, id))
 	return CreatedClient{made, secret}, err
 }
 
@@ -100,8 +95,8 @@ func clientEntry(action string, before, after *client.Client) (*audit.Entry, err
 }
 
 func validClientID(id string) error {
-	if !clientIDPattern.MatchString(id) {
-		return &InvalidError{"client_id", errors.New("must be 1 to 64 of letters, digits and . _ -")}
+	if !client.ValidID(id) {
+		return &InvalidError{"client_id", errors.New("must be 1 to 64 of letters, digits and . _ -, and not . or ..")}
 	}
 	return nil
 }
@@ -132,7 +127,7 @@ func there(ctx context.Context, tx Tx, keyspaces []string) error {
 		if name == client.AnyKeyspace {
 			continue
 		}
-		if _, err := tx.LockKeyspace(ctx, name); errors.Is(err, ErrNotFound) {
+		if _, err := lockNamed(ctx, tx, name); errors.Is(err, ErrNotFound) {
 			bad.check("keyspaces", err)
 		} else if err != nil {
 			return err

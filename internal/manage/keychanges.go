@@ -43,7 +43,7 @@ func (m *Manager) changeKey(ctx context.Context, id verifier.KeyID, action strin
 	if err != nil {
 		return KeyView{}, err
 	}
-	return m.Key(ctx, verifier.KeyID(target))
+	return told(m.Key(ctx, verifier.KeyID(target)))
 }
 
 // clone returns a copy that a change to the budget of rec does not reach.

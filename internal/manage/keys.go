@@ -77,7 +77,7 @@ func (m *Manager) CreateKey(ctx context.Context, n NewKey) (CreatedKey, error) {
 	if err != nil {
 		return CreatedKey{}, err
 	}
-	made, err := m.Key(ctx, verifier.KeyID(id))
+	made, err := told(m.Key(ctx, verifier.KeyID(id)))
 	return CreatedKey{made, secret}, err
 }
 

@@ -54,7 +54,7 @@ func (m *Manager) CreateKeyspace(ctx context.Context, n NewKeyspace) (KeyspaceRe
 	if err != nil {
 		return KeyspaceRecord{}, err
 	}
-	return m.Keyspace(ctx, name)
+	return told(m.Keyspace(ctx, name))
 }
 
 func validName(name string) error {
@@ -97,6 +97,15 @@ func (m *Manager) lockKeyspace(ctx context.Context, tx Tx, name string) (Keyspac
 	if !m.by.in(name) {
 		return KeyspaceRecord{}, fmt.Errorf("keyspace %.64q: %w", name, ErrNotFound)
 	}
+	return lockNamed(ctx, tx, name)
+}
+
+// lockNamed does not look for what cannot be a name: there are databases that fail at
+// a NUL.
+func lockNamed(ctx context.Context, tx Tx, name string) (KeyspaceRecord, error) {
+	if err := verifier.ValidateKeyspace(name); err != nil {
+		return KeyspaceRecord{}, fmt.Errorf("%w: %w", ErrNotFound, err)
+	}
 	return tx.LockKeyspace(ctx, name)
 }
 
@@ -135,7 +144,7 @@ func (m *Manager) PatchKeyspace(ctx context.Context, name string, p KeyspacePatc
 	if err != nil {
 		return KeyspaceRecord{}, err
 	}
-	return m.Keyspace(ctx, target)
+	return told(m.Keyspace(ctx, target))
 }
 
 func (p KeyspacePatch) apply(ks *verifier.Keyspace) {

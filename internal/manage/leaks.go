@@ -33,15 +33,16 @@ func (m *Manager) ReportLeaks(ctx context.Context, found []verifier.Secret) ([]w
 	if m.by.Reason == "" {
 		m.by.Reason = "leaked"
 	}
-	leaks := make([]wire.Leak, len(found))
+	leaks, revoked := make([]wire.Leak, len(found)), false
 	for i, secret := range found {
 		key := secret.Reveal()
 		if key == "" || len(key) > verifier.MaxKey || !imported && !verifier.WellFormed(secret) {
 			continue
 		}
 		if leaks[i], err = m.reportLeak(ctx, secret.Digest()); err != nil {
-			return nil, err
+			return nil, partly(revoked, err)
 		}
+		revoked = revoked || leaks[i].Revoked
 	}
 	return leaks, nil
 }

@@ -139,10 +139,10 @@ func rotationEntry(before, old, made *KeyRecord, now time.Time) (*audit.Entry, e
 }
 
 func (m *Manager) rotated(ctx context.Context, id verifier.KeyID, secret verifier.Secret) (RotatedKey, error) {
-	made, err := m.Key(ctx, id)
+	made, err := told(m.Key(ctx, id))
 	if err != nil {
 		return RotatedKey{}, err
 	}
-	old, err := m.Key(ctx, made.Replaces)
+	old, err := told(m.Key(ctx, made.Replaces))
 	return RotatedKey{CreatedKey{made, secret}, old}, err
 }

@@ -45,7 +45,7 @@ func (m *Manager) VoidKey(ctx context.Context, id verifier.KeyID) (KeyView, erro
 	if err != nil {
 		return KeyView{}, err
 	}
-	return m.Key(ctx, verifier.KeyID(target))
+	return told(m.Key(ctx, verifier.KeyID(target)))
 }
 
 // VoidOwner makes the tokens of all keys of an owner void, and returns how many
@@ -67,7 +67,7 @@ func (m *Manager) VoidOwner(ctx context.Context, owner string) (int, error) {
 	for {
 		keys, err := m.Keys(ctx, filter)
 		if err != nil || len(keys) == 0 {
-			return total, err
+			return total, partly(total > 0, err)
 		}
 		ids := make([]verifier.KeyID, len(keys))
 		for i, key := range keys {
@@ -76,7 +76,7 @@ func (m *Manager) VoidOwner(ctx context.Context, owner string) (int, error) {
 		n, err := m.after(filter.After).voidKeys(ctx, owner, ids)
 		total += n
 		if err != nil || len(keys) < batch {
-			return total, err
+			return total, partly(total > 0, err)
 		}
 		filter.After = ids[len(ids)-1]
 	}

@@ -14,6 +14,10 @@ import (
 // Granted is the outcome of a grant; a refusal's outcome is its reason.
 const Granted = "granted"
 
+// MaxCost is what costs are counted and summed up to: exact in every JSON parser.
+// Keys without a limit may be charged more, and never fail for it.
+const MaxCost = 1<<53 - 1
+
 // Count is how often something came of exchanges of one key, in one hour.
 type Count struct {
 	Key      verifier.KeyID

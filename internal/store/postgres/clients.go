@@ -33,11 +33,12 @@ const (
 	deleteSecrets = `DELETE FROM client_secrets WHERE client_id = $1`
 )
 
-// Client implements manage.Reader.
+// Client implements manage.Reader. Errors do not repeat the id: who is not
+// authenticated yet may have given anything for one, also a secret.
 func (s *Store) Client(ctx context.Context, id string) (*client.Client, error) {
 	found, err := query(ctx, s, scanClient, clientByID, id)
 	if err != nil {
-		return nil, fmt.Errorf("client %s: %w", id, err)
+		return nil, fmt.Errorf("reading a client: %w", err)
 	}
 	return first(found), nil
 }

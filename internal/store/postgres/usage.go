@@ -19,21 +19,23 @@ import (
 // idle_in_transaction_session_timeout.
 const settled = `600`
 
-const (
+var most = strconv.Itoa(usage.MaxCost)
+
+var (
 	thisHour     = `(` + clock + ` / 3600000000)`
 	settledUntil = `((` + clock + ` / 1000000 - ` + settled + `) / 3600)`
 
 	// The order is that of every statement that adds to several rows.
 	orderAndAdd = ` ORDER BY n.key_id COLLATE "C", n.client COLLATE "C", n.audience COLLATE "C", n.outcome COLLATE "C"
 		ON CONFLICT (key_id, hour, client, audience, outcome) DO UPDATE
-		SET requests = usage.requests + excluded.requests, cost = usage.cost + excluded.cost`
+		SET requests = usage.requests + excluded.requests, cost = least(usage.cost + excluded.cost, ` + most + `)`
 	unnestUses = `unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[])
 		AS n (key_id, client, audience, outcome, requests, cost)`
 	insertUsage = `INSERT INTO usage (key_id, hour, client, audience, outcome, requests, cost) `
 
-	insertUses = insertUsage + `SELECT n.key_id, $7::bigint, n.client, n.audience, n.outcome, n.requests, n.cost
+	insertUses = insertUsage + `SELECT n.key_id, $7::bigint, n.client, n.audience, n.outcome, n.requests, least(n.cost, ` + most + `)
 		FROM ` + unnestUses + orderAndAdd
-	insertCounts = insertUsage + `SELECT n.key_id, t.hour, n.client, n.audience, n.outcome, n.requests, n.cost
+	insertCounts = insertUsage + `SELECT n.key_id, t.hour, n.client, n.audience, n.outcome, n.requests, least(n.cost, ` + most + `)
 		FROM ` + unnestUses + ` JOIN keys k ON k.id = n.key_id CROSS JOIN (SELECT ` + thisHour + ` AS hour) t` + orderAndAdd
 )
 
@@ -106,7 +108,7 @@ func (s *Store) RollUp(ctx context.Context) error {
 		}
 		return []statement{
 			{`INSERT INTO usage_hourly (hour, keyspace, client, audience, outcome, requests, cost)
-				SELECT u.hour, k.keyspace, u.client, u.audience, u.outcome, sum(u.requests)::bigint, sum(u.cost)::bigint
+				SELECT u.hour, k.keyspace, u.client, u.audience, u.outcome, sum(u.requests)::bigint, least(sum(u.cost), ` + most + `)::bigint
 				FROM usage u JOIN keys k ON k.id = u.key_id WHERE u.hour >= $1 AND u.hour < $2
 				GROUP BY u.hour, k.keyspace, u.client, u.audience, u.outcome`, []any{from, until}},
 			{`UPDATE usage_sums SET until = $1`, []any{until}},
@@ -199,7 +201,7 @@ func usageQuery(q usage.Query) (string, []any) {
 	if q.OfKeys() {
 		from = usageRows
 	}
-	sql := `SELECT ` + strings.Join(columns, ", ") + `, sum(requests)::bigint, sum(cost)::bigint FROM ` + from
+	sql := `SELECT ` + strings.Join(columns, ", ") + `, sum(requests)::bigint, least(sum(cost), ` + most + `)::bigint FROM ` + from
 	if len(where) > 0 {
 		sql += ` WHERE ` + strings.Join(where, " AND ")
 	}

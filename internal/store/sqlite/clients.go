@@ -20,15 +20,16 @@ const selectClients = `SELECT c.id, c.rights, c.audiences, c.keyspaces, c.permis
 
 const selectClient = selectClients + `WHERE c.id = ? ORDER BY x.position`
 
-// Client implements manage.Reader.
+// Client implements manage.Reader. Errors do not repeat the id: who is not
+// authenticated yet may have given anything for one, also a secret.
 func (s *Store) Client(ctx context.Context, id string) (*client.Client, error) {
 	rows, err := s.read.QueryContext(ctx, selectClient, id)
 	if err != nil {
-		return nil, fmt.Errorf("client %s: %w", id, err)
+		return nil, fmt.Errorf("reading a client: %w", err)
 	}
 	found, err := collectClients(rows)
 	if err != nil {
-		return nil, fmt.Errorf("client %s: %w", id, err)
+		return nil, fmt.Errorf("reading a client: %w", err)
 	}
 	if len(found) == 0 {
 		return nil, nil

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,12 +19,20 @@ func hourOf(t time.Time) int64 { return t.Unix() / 3600 }
 // firstHour is the first hour that does not begin before t.
 func firstHour(t time.Time) int64 { return hourOf(t.Add(time.Hour - 1)) }
 
+var (
+	most = strconv.Itoa(usage.MaxCost)
+
+	insertUsage = `INSERT INTO usage (key_id, hour, client, audience, outcome, requests, cost)
+		SELECT id, ?2, ?3, ?4, ?5, ?6, min(?7, ` + most + `) FROM keys WHERE id = ?1
+		ON CONFLICT DO UPDATE SET requests = requests + excluded.requests, cost = min(cost + excluded.cost, ` + most + `)`
+
+	// Sums of floating point do not overflow, and are exact up to MaxCost.
+	sumCost = `CAST(min(total(cost), ` + most + `) AS INTEGER)`
+)
+
 // addUsage adds c to the hour; the key must exist.
 func addUsage(ctx context.Context, tx *transaction, hour int64, c usage.Count) error {
-	_, err := tx.exec(context.WithoutCancel(ctx), `INSERT INTO usage (key_id, hour, client, audience, outcome, requests, cost)
-		SELECT id, ?2, ?3, ?4, ?5, ?6, ?7 FROM keys WHERE id = ?1
-		ON CONFLICT DO UPDATE SET requests = requests + excluded.requests, cost = cost + excluded.cost`,
-		c.Key, hour, c.Client, c.Audience, c.Outcome, c.Requests, c.Cost)
+	_, err := tx.exec(context.WithoutCancel(ctx), insertUsage, c.Key, hour, c.Client, c.Audience, c.Outcome, c.Requests, c.Cost)
 	return err
 }
 
@@ -49,7 +58,7 @@ func (s *Store) RollUp(ctx context.Context) error {
 	err := s.write.do(ctx, func(tx *transaction) error {
 		until := hourOf(s.now().Add(-settled)) // this hour is not over, or not for long
 		if _, err := tx.exec(ctx, `INSERT INTO usage_hourly (hour, keyspace, client, audience, outcome, requests, cost)
-			SELECT u.hour, k.keyspace, u.client, u.audience, u.outcome, sum(u.requests), sum(u.cost)
+			SELECT u.hour, k.keyspace, u.client, u.audience, u.outcome, sum(u.requests), `+sumCost+`
 			FROM usage u JOIN keys k ON k.id = u.key_id
 			WHERE u.hour >= (SELECT until FROM usage_sums) AND u.hour < ?
 			GROUP BY u.hour, k.keyspace, u.client, u.audience, u.outcome`, until); err != nil {
@@ -143,7 +152,7 @@ func usageQuery(q usage.Query) (string, []any) {
 	if q.OfKeys() {
 		from = usageRows
 	}
-	query := `SELECT ` + strings.Join(columns, ", ") + `, sum(requests), sum(cost) FROM ` + from
+	query := `SELECT ` + strings.Join(columns, ", ") + `, sum(requests), ` + sumCost + ` FROM ` + from
 	if len(where) > 0 {
 		query += ` WHERE ` + strings.Join(where, " AND ")
 	}

@@ -1,8 +1,10 @@
 package storetest
 
 import (
+	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,6 +14,12 @@ import (
 )
 
 var keyspacePromises = []promise{
+	{"what cannot be the name of a keyspace is none", func(t *testing.T, db *database) {
+		_, err := manage.New(db).CreateKey(t.Context(), manage.NewKey{Keyspace: "\x00"})
+		wantErr(t, err, manage.ErrNotFound)
+		_, err = manage.New(db).CreateClient(t.Context(), manage.NewClient{ID: "orders", Keyspaces: []string{"\x00"}})
+		wantErr(t, err, manage.ErrInvalid)
+	}},
 	{"the keyspace default is always there, with the prefix ck", func(t *testing.T, db *database) {
 		ks, err := db.Keyspace(t.Context(), "default")
 		must(t, err)
@@ -65,6 +73,14 @@ var keyspacePromises = []promise{
 }
 
 var clientPromises = []promise{
+	{"an error about a client does not repeat its id, which may be anything", func(t *testing.T, db *database) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err := db.Store.Client(ctx, "a secret in its place")
+		if err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%v", err)
+		}
+	}},
 	{"a client comes back as it was stored, in every field, secrets oldest first", func(t *testing.T, db *database) {
 		full := client.Client{
 			ID: "orders ☃", Rights: client.Rights(), Audiences: []string{"https://b.example.com", "https://a.example.com"},

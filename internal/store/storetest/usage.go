@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"fmt"
+	"math"
 	"testing"
 	"time"
 
@@ -56,6 +57,24 @@ var usagePromises = []promise{
 		same(t, totals(t, db.again(), usage.Query{}), []usage.Point{
 			{Client: "orders", Audience: audience, Outcome: "spent", Requests: 6},
 		})
+	}},
+	{"a cost is counted up to MaxCost, where what adds to it goes on, and sums with it", func(t *testing.T, db *database) {
+		unlimited := func(_ *verifier.Key, b *verifier.Budget) { b.Counted, b.Remaining = false, 0 }
+		secret, key := db.key(unlimited)
+		_, other := db.key(unlimited)
+		for range 3 {
+			for _, id := range []verifier.KeyID{key.ID, other.ID} {
+				must(t, db.AddUsage(t.Context(), []usage.Count{{Key: id, Client: "orders", Audience: audience, Outcome: usage.Granted, Requests: 1, Cost: math.MaxInt64}}))
+			}
+		}
+		must(t, exchangeAs(t.Context(), db, "orders", secret, 1))
+		most := []usage.Point{{Client: "orders", Audience: audience, Outcome: usage.Granted, Requests: 4, Cost: usage.MaxCost}}
+		same(t, totals(t, db, usage.Query{Key: key.ID}), most)
+		most[0].Requests += 3 // of the other
+		same(t, totals(t, db, usage.Query{}), most)
+		db.shift(2 * time.Hour)
+		must(t, db.RollUp(t.Context()))
+		same(t, totals(t, db, usage.Query{}), most)
 	}},
 	{"a query narrows by every field", narrowing},
 	{"a series has a point for every hour or day with a count, summed up or not", series},
