@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/cambio-auth/cambio/internal/audit"
@@ -187,8 +188,9 @@ func (m *Manager) DeleteKeyspace(ctx context.Context, name string) error {
 // keyPrefix refuses what begins the ids of keys and budgets, and the secrets of
 // clients: a key must not be taken for one of them.
 func keyPrefix(prefix string) error {
-	if prefix == "key" || prefix == "bud" || prefix == secretPrefix {
-		return errors.New("is reserved")
+	switch first, _, _ := strings.Cut(prefix, "_"); first {
+	case "key", "bud", secretPrefix:
+		return fmt.Errorf("must not begin with %s_, as ids and secrets of clients do", first)
 	}
 	return verifier.ValidatePrefix(prefix)
 }

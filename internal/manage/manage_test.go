@@ -312,7 +312,7 @@ func TestCreateKeyspaceRefuses(t *testing.T) {
 			t.Errorf("%v, want a fault in %s", err, field)
 		}
 	}
-	for _, prefix := range []string{"key", "cs", "bud"} {
+	for _, prefix := range []string{"key", "cs", "bud", "key_live", "cs_", "bud_1"} {
 		if _, err := m.CreateKeyspace(t.Context(), manage.NewKeyspace{Name: "a", Prefix: prefix}); !errors.Is(err, manage.ErrInvalid) {
 			t.Errorf("prefix %s: %v", prefix, err)
 		}
