@@ -27,8 +27,12 @@ func (l *log) AuditHead(context.Context) (audit.Head, error) { return l.head, ni
 
 func (l *log) Audit(_ context.Context, q audit.Query) ([]audit.Row, error) {
 	var page []audit.Row
-	for _, row := range l.rows {
-		if row.Seq > q.After && row.Seq < q.Before && len(page) < q.Limit {
+	rows := slices.Clone(l.rows)
+	if q.Newest {
+		slices.Reverse(rows)
+	}
+	for _, row := range rows {
+		if row.Seq > q.After && (q.Before == 0 || row.Seq < q.Before) && len(page) < q.Limit {
 			page = append(page, row)
 		}
 	}
@@ -109,7 +113,14 @@ func TestVerifyFindsWhatWasChanged(t *testing.T) {
 		"a keyspace was changed": {func(l *log) { l.rows[5].Keyspace = "" }, "entry 6: the column keyspace"},
 		"an action was changed":  {func(l *log) { l.rows[5].Action = "key.enable" }, "entry 6: the column action"},
 		"the head was set back":  {func(l *log) { l.head = audit.Head{Seq: 9, Hash: l.rows[0].Hash} }, "the last entry is not the one"},
-		"no JSON any more":       {func(l *log) { l.rows[5].JSON = []byte("{") }, "entry 6 is not what was written"},
+		"an entry was added past the end": {func(l *log) {
+			row, _, _ := audit.Head{Seq: entries + 8}.Append(audit.Entry{At: noon, Action: "key.revoke"})
+			l.rows = append(l.rows, row)
+		}, "the log ends with entry 2500, but there is an entry 2509"},
+		"the head was set back, and nothing else": {func(l *log) {
+			l.head = audit.Head{Seq: 9, Hash: l.rows[8].Hash}
+		}, "the log ends with entry 9, but there is an entry 2500"},
+		"no JSON any more": {func(l *log) { l.rows[5].JSON = []byte("{") }, "entry 6 is not what was written"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -81,7 +81,24 @@ func (v *verification) read(ctx context.Context, log Log, progress func(seq, of 
 		}
 	}
 	v.end(head)
-	return v.report, nil
+	return v.report, v.beyond(ctx, log)
+}
+
+// beyond finds what was added past the end. The newest entry is read before the head,
+// which every entry that is written in the meantime moves with it.
+func (v *verification) beyond(ctx context.Context, log Log) error {
+	rows, err := log.Audit(ctx, Query{Newest: true, Limit: 1})
+	if err != nil {
+		return err
+	}
+	head, err := log.AuditHead(ctx)
+	if err != nil {
+		return err
+	}
+	if len(rows) > 0 && rows[0].Seq > head.Seq {
+		v.fault(head.Seq+1, "the log ends with entry %d, but there is an entry %d", head.Seq, rows[0].Seq)
+	}
+	return nil
 }
 
 // verification is how far the log was read.
