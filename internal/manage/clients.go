@@ -96,7 +96,7 @@ func clientEntry(action string, before, after *client.Client) (*audit.Entry, err
 
 func validClientID(id string) error {
 	if !client.ValidID(id) {
-		return &InvalidError{"client_id", errors.New("must be 1 to 64 of letters, digits and . _ -, and not . or ..")}
+		return &InvalidError{"client_id", errors.New("must be 1 to 64 of letters, digits and . _ -, neither . nor .. alone")}
 	}
 	return nil
 }

@@ -76,7 +76,7 @@ var clientPromises = []promise{
 	{"an error about a client does not repeat its id, which may be anything", func(t *testing.T, db *database) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		_, err := db.Store.Client(ctx, "a secret in its place")
+		_, err := db.Client(ctx, "a secret in its place")
 		if err == nil || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%v", err)
 		}
