@@ -239,6 +239,19 @@ func (b By) names(audiences []string) bool {
 	return b.Client == nil || len(b.Client.Audiences) == 0 || subset(audiences, b.Client.Audiences, client.AnyAudience)
 }
 
+// hands reports whether a key may be put into somebody's hands.
+func (b By) hands(k verifier.Key) bool { return b.gives(k.Permissions) && b.names(k.Audiences) }
+
+// lets reports whether a key may become another. What is good again, or for longer, is
+// as if it were given anew; what was for some audiences, and is for all of them, was
+// given all of them.
+func (b By) lets(was, is verifier.Key) bool {
+	enabled := was.State != verifier.Active && is.State == verifier.Active
+	longer := !was.ExpiresAt.IsZero() && (is.ExpiresAt.IsZero() || is.ExpiresAt.After(was.ExpiresAt))
+	freed := len(was.Audiences) > 0 && len(is.Audiences) == 0
+	return (!enabled && !longer || b.hands(is)) && (!freed || b.names([]string{client.AnyAudience}))
+}
+
 // makes reports whether another client may be given, or may keep, all that c holds.
 func (b By) makes(c client.Client) error {
 	switch {

@@ -35,6 +35,18 @@ func TestAClientGivesNobodyMoreThanItHolds(t *testing.T) {
 	more := verifier.Permissions{"files": {"read", "delete"}}
 	mighty := mustKey(t, m, manage.NewKey{Keyspace: "live", Permissions: more})
 	weak := mustKey(t, m, manage.NewKey{Keyspace: "live"})
+	foreign := mustKey(t, m, manage.NewKey{Keyspace: "live", Audiences: []string{"c"}, ExpiresIn: time.Hour})
+	ending := mustKey(t, m, manage.NewKey{Keyspace: "live", Permissions: more, ExpiresIn: time.Hour})
+	off := mustKey(t, m, manage.NewKey{Keyspace: "live", Permissions: more})
+	if _, err := m.DisableKey(t.Context(), off.Key.ID); err != nil {
+		t.Fatal(err)
+	}
+	expires := func(key manage.CreatedKey, at time.Time) func() error {
+		return func() error {
+			_, err := boss.PatchKey(t.Context(), key.Key.ID, manage.KeyPatch{ExpiresAt: &at})
+			return err
+		}
+	}
 	for id, change := range map[string]func(*manage.NewClient){
 		"equal":   func(*manage.NewClient) {},
 		"mighty":  func(n *manage.NewClient) { n.Rights = append(n.Rights, client.AuditRead) },
@@ -77,6 +89,20 @@ func TestAClientGivesNobodyMoreThanItHolds(t *testing.T) {
 			_, err := boss.RotateKey(t.Context(), mighty.Key.ID, manage.Rotation{Overlap: time.Hour})
 			return err
 		}, manage.ErrForbidden},
+		"another secret of a key for another audience": {func() error {
+			_, err := boss.RotateKey(t.Context(), foreign.Key.ID, manage.Rotation{Overlap: time.Hour})
+			return err
+		}, manage.ErrForbidden},
+		"every audience to a key for another one": {func() error {
+			_, err := boss.PatchKey(t.Context(), foreign.Key.ID, manage.KeyPatch{Audiences: &[]string{}})
+			return err
+		}, manage.ErrForbidden},
+		"a mighty key back its life":     {func() error { _, err := boss.EnableKey(t.Context(), off.Key.ID); return err }, manage.ErrForbidden},
+		"a mighty key more time":         {expires(ending, noon.Add(2*time.Hour)), manage.ErrForbidden},
+		"a mighty key all the time":      {expires(ending, time.Time{}), manage.ErrForbidden},
+		"a key for another audience so":  {expires(foreign, time.Time{}), manage.ErrForbidden},
+		"a mighty key less time":         {expires(mighty, noon.Add(time.Hour)), nil},
+		"a mighty key its rest":          {func() error { _, err := boss.DisableKey(t.Context(), mighty.Key.ID); return err }, nil},
 		"a client like itself":           {func() error { return create(func(*manage.NewClient) {}) }, nil},
 		"a client with another right":    {func() error { return create(func(n *manage.NewClient) { n.Rights = []client.Right{client.UsageRead} }) }, manage.ErrForbidden},
 		"a client for another audience":  {func() error { return create(func(n *manage.NewClient) { n.Audiences = []string{"c"} }) }, manage.ErrForbidden},

@@ -73,7 +73,8 @@ func (m *Manager) DisableKey(ctx context.Context, id verifier.KeyID) (KeyView, e
 	return m.setState(ctx, id, "key.disable", verifier.Disabled)
 }
 
-// EnableKey ends DisableKey.
+// EnableKey ends DisableKey. It fails with ErrForbidden for a client that could not
+// have made the key.
 func (m *Manager) EnableKey(ctx context.Context, id verifier.KeyID) (KeyView, error) {
 	return m.setState(ctx, id, "key.enable", verifier.Active)
 }
@@ -97,7 +98,11 @@ func (m *Manager) setState(ctx context.Context, id verifier.KeyID, action string
 		case verifier.Revoked:
 			return false, fmt.Errorf("key %s: %w", id, ErrRevoked)
 		}
+		had := rec.Key
 		rec.Key.State, rec.Reason = to, m.by.Reason
+		if !m.by.lets(had, rec.Key) {
+			return false, ErrForbidden
+		}
 		if to == verifier.Active {
 			rec.Reason = ""
 		}
@@ -143,6 +148,9 @@ func (m *Manager) PatchKey(ctx context.Context, id verifier.KeyID, p KeyPatch) (
 		}
 		had := rec.Key
 		p.apply(&rec.Key)
+		if !m.by.lets(had, rec.Key) {
+			return false, ErrForbidden
+		}
 		if err := p.Budget.save(ctx, tx, rec); err != nil {
 			return false, err
 		}

@@ -87,7 +87,7 @@ func (m *Manager) mayRotate(old KeyRecord, now time.Time) error {
 		return fmt.Errorf("key %s: %w", old.Key.ID, ErrRevoked)
 	case old.Key.State != verifier.Active || view(old, now).Expired():
 		return fmt.Errorf("key %s: %w", old.Key.ID, ErrNotGood)
-	case !m.by.gives(old.Key.Permissions):
+	case !m.by.hands(old.Key):
 		return ErrForbidden // its secret would be theirs
 	}
 	return nil
