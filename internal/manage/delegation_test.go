@@ -41,6 +41,7 @@ func TestAClientGivesNobodyMoreThanItHolds(t *testing.T) {
 	if _, err := m.DisableKey(t.Context(), off.Key.ID); err != nil {
 		t.Fatal(err)
 	}
+	second := noon.Truncate(time.Second)
 	expires := func(key manage.CreatedKey, at time.Time) func() error {
 		return func() error {
 			_, err := boss.PatchKey(t.Context(), key.Key.ID, manage.KeyPatch{ExpiresAt: &at})
@@ -98,11 +99,11 @@ func TestAClientGivesNobodyMoreThanItHolds(t *testing.T) {
 			return err
 		}, manage.ErrForbidden},
 		"a mighty key back its life":     {func() error { _, err := boss.EnableKey(t.Context(), off.Key.ID); return err }, manage.ErrForbidden},
-		"a mighty key more time":         {expires(ending, noon.Add(2*time.Hour)), manage.ErrForbidden},
+		"a mighty key more time":         {expires(ending, second.Add(2*time.Hour)), manage.ErrForbidden},
 		"a mighty key all the time":      {expires(ending, time.Time{}), manage.ErrForbidden},
 		"a key for another audience so":  {expires(foreign, time.Time{}), manage.ErrForbidden},
-		"a mighty key less time":         {expires(mighty, noon.Add(time.Hour)), nil},
-		"a mighty key its rest":          {func() error { _, err := boss.DisableKey(t.Context(), mighty.Key.ID); return err }, nil},
+		"a mighty key less time":         {expires(mighty, second.Add(time.Hour)), nil},
+		"a mighty key its rest":          {func() error { _, err := boss.DisableKey(t.Context(), ending.Key.ID); return err }, nil},
 		"a client like itself":           {func() error { return create(func(*manage.NewClient) {}) }, nil},
 		"a client with another right":    {func() error { return create(func(n *manage.NewClient) { n.Rights = []client.Right{client.UsageRead} }) }, manage.ErrForbidden},
 		"a client for another audience":  {func() error { return create(func(n *manage.NewClient) { n.Audiences = []string{"c"} }) }, manage.ErrForbidden},
