@@ -26,16 +26,20 @@ func Decide(now time.Time, rec *Record, first *Charged, req Request) (Grant, err
 		return Grant{KeyID: rec.Key.ID, Keyspace: rec.Key.Keyspace}, err
 	}
 	held := held(&rec.Key, req)
-	refused := about(now, rec, held)
+	good := about(now, rec, held)
+	refuse := func(err error) (Grant, error) {
+		good.Balance = rec.Budget.balance(now)
+		return good, err
+	}
 	audience, ok := target(&rec.Key, req)
 	if !ok {
-		return refused, ErrAudience
+		return refuse(ErrAudience)
 	}
 	granted, ok := grantable(held, req)
 	if !ok {
-		return refused, ErrPermission
+		return refuse(ErrPermission)
 	}
-	grant := refused
+	grant := good
 	grant.Audience, grant.Permissions = audience, granted
 	if rec.Keyspace.PublishMetadata && len(rec.Key.Metadata) <= MaxTokenMetadata {
 		grant.Metadata = rec.Key.Metadata
@@ -44,13 +48,14 @@ func Decide(now time.Time, rec *Record, first *Charged, req Request) (Grant, err
 		return first.grantAgain(grant)
 	}
 	if err := rec.charge(now, audience, req); err != nil {
-		return refused, err
+		return refuse(err)
 	}
 	grant.GrantedAt, grant.TokenID, grant.Balance = now, req.Repeat.TokenID, rec.Budget.balance(now)
 	return grant, nil
 }
 
-// about is what may be said of a good key, before anything is granted.
+// about is what may be said of a good key, before anything is granted, but for its
+// balance.
 func about(now time.Time, rec *Record, held Permissions) Grant {
 	return Grant{
 		KeyID:         rec.Key.ID,
@@ -64,7 +69,6 @@ func about(now time.Time, rec *Record, held Permissions) Grant {
 		NotAfter:      rec.Key.ExpiresAt,
 		DecidedAt:     now,
 		Status:        rec.Status,
-		Balance:       rec.Budget.balance(now),
 	}
 }
 
