@@ -140,9 +140,11 @@ func (x *Exchange) once(ctx context.Context, c *Caller, req Request) (issuer.Tok
 		Cost:        req.Cost,
 		Client:      c.Allowance(),
 	}
-	asked.Repeat = repeat("exchange", req.IdempotencyKey, asked, func(first verifier.Grant) time.Time {
-		return x.issuer.Expires(c.grant(first))
-	})
+	if req.IdempotencyKey != "" {
+		asked.Repeat = repeat("exchange", req.IdempotencyKey, asked, func(first verifier.Grant) time.Time {
+			return x.issuer.Expires(c.grant(first))
+		})
+	}
 	grant, err := x.verify(ctx, asked)
 	if err != nil {
 		return issuer.Token{}, grant, err

@@ -16,13 +16,10 @@ func RepeatID(clientID, key string) [32]byte {
 	return sha256.Sum256([]byte(clientID + "\x00" + key)) // no client id has a NUL
 }
 
-// repeat is what a verifier knows of an idempotency key: nothing, if it is empty.
-// Two requests are the same if they are for the same, ask for the same, and would
-// be charged the same.
+// repeat is what a verifier knows of an idempotency key, which must not be empty. Two
+// requests are the same if they are for the same, ask for the same, and would be
+// charged the same.
 func repeat(what, key string, req verifier.Request, until func(first verifier.Grant) time.Time) verifier.Repeat {
-	if key == "" {
-		return verifier.Repeat{}
-	}
 	digest := req.Key.Digest()
 	text, err := json.Marshal([]any{ // a list, and maps sorted by name: one form only
 		what, digest[:], req.Keyspace, sorted(req.Targets), canonical(req.Permissions), req.Unholdable, req.Cost,

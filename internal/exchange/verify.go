@@ -71,7 +71,7 @@ func (x *Exchange) verifyOnce(ctx context.Context, c *Caller, req VerifyRequest)
 	if req.Audience != "" {
 		asked.Targets = []string{req.Audience}
 	}
-	if !peek {
+	if !peek && req.IdempotencyKey != "" {
 		asked.Repeat = repeat("verify", req.IdempotencyKey, asked, func(first verifier.Grant) time.Time {
 			return first.GrantedAt.Add(repeatWindow)
 		})

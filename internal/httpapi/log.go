@@ -44,13 +44,13 @@ func (s *Server) logVerified(ctx context.Context, c *call, refusal error) {
 
 // granted is what the log says of a key that was looked at.
 func (c *call) granted() []slog.Attr {
-	attrs := []slog.Attr{
+	attrs := append(make([]slog.Attr, 0, 8), // with room for what is only sometimes said
 		slog.String("key_id", string(c.grant.KeyID)),
 		slog.String("client", c.client.ID),
 		slog.String("audience", c.grant.Audience),
 		slog.Duration("duration", time.Since(c.began)),
 		slog.String("remote", c.remote),
-	}
+	)
 	if c.grant.Replayed {
 		attrs = append(attrs, slog.Bool("replayed", true))
 	}
