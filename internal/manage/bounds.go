@@ -3,9 +3,7 @@ package manage
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"unicode/utf8"
 
@@ -27,6 +25,10 @@ func validPermissions(p verifier.Permissions) error {
 	if err := permission.Validate(p); err != nil {
 		return err
 	}
+	return permissionsSize(p)
+}
+
+func permissionsSize(p verifier.Permissions) error {
 	asJSON, err := json.Marshal(p)
 	if err != nil {
 		return err
@@ -54,22 +56,18 @@ func validAudiences(audiences []string) error {
 	return nil
 }
 
-var errMetadata = fmt.Errorf("must be a JSON object of at most %d bytes, nested at most %d deep, of valid Unicode, no name twice in it", maxMetadata, maxDepth)
-
 // normalMetadata refuses what a strict checker would, since metadata may become
-// part of a token, and drops insignificant space.
-func normalMetadata(m json.RawMessage) (json.RawMessage, error) {
+// part of a token, and drops insignificant space. It takes at most size bytes.
+func normalMetadata(m json.RawMessage, size int) (json.RawMessage, error) {
 	if len(m) == 0 {
 		return nil, nil
 	}
 	var compact bytes.Buffer
-	if !utf8.Valid(m) || json.Compact(&compact, m) != nil || compact.Len() > maxMetadata || compact.Bytes()[0] != '{' {
-		return nil, errMetadata
-	}
+	fits := utf8.Valid(m) && json.Compact(&compact, m) == nil && compact.Len() <= size && compact.Bytes()[0] == '{'
 	dec := json.NewDecoder(bytes.NewReader(compact.Bytes()))
 	dec.UseNumber()
-	if err := walk(dec, 0); err != nil {
-		return nil, err
+	if !fits || !plain(dec, 0) {
+		return nil, fmt.Errorf("must be a JSON object of at most %d bytes, nested at most %d deep, of valid Unicode, no name twice in it", size, maxDepth)
 	}
 	return compact.Bytes(), nil
 }
@@ -77,41 +75,39 @@ func normalMetadata(m json.RawMessage) (json.RawMessage, error) {
 // broken reports what the decoder writes for half a surrogate pair: U+FFFD.
 func broken(text string) bool { return strings.ContainsRune(text, utf8.RuneError) }
 
-// walk reads one value and fails on a repeated name or too deep a nest.
-func walk(dec *json.Decoder, depth int) error {
+// plain reads one value: it has no name twice and is not nested too deep.
+func plain(dec *json.Decoder, depth int) bool {
 	t, err := dec.Token()
 	if err != nil {
-		return errors.Join(errMetadata, err)
+		return false
 	}
 	if text, ok := t.(string); ok && broken(text) {
-		return errMetadata
+		return false
 	}
 	delim, nested := t.(json.Delim)
 	if !nested {
-		return nil
+		return true
 	}
 	if depth == maxDepth {
-		return errMetadata
+		return false
 	}
 	seen := map[string]bool{}
 	for dec.More() {
 		if delim == '{' {
 			name, err := dec.Token()
 			if err != nil {
-				return errors.Join(errMetadata, err)
+				return false
 			}
 			text := name.(string)
 			if seen[text] || broken(text) {
-				return errMetadata
+				return false
 			}
 			seen[text] = true
 		}
-		if err := walk(dec, depth+1); err != nil {
-			return err
+		if !plain(dec, depth+1) {
+			return false
 		}
 	}
-	if _, err := dec.Token(); err != nil && !errors.Is(err, io.EOF) {
-		return errors.Join(errMetadata, err)
-	}
-	return nil
+	_, err = dec.Token() // what ends it
+	return err == nil
 }

@@ -1,14 +1,11 @@
 package manage
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 	"unicode/utf8"
 
-	"github.com/cambio-auth/cambio/internal/permission"
 	"github.com/cambio-auth/cambio/verifier"
 )
 
@@ -29,7 +26,7 @@ func (k *ImportKey) validate() error {
 	bad.check("start", validStart(k.Start))
 	bad.check("permissions", importedPermissions(k.Permissions))
 	bad.check("audiences", validAudiences(k.Audiences))
-	metadata, err := importedMetadata(k.Metadata)
+	metadata, err := normalMetadata(k.Metadata, MaxImportedMetadata)
 	k.Metadata = metadata
 	bad.check("metadata", err)
 	bad.check("state", importedState(k.State))
@@ -82,31 +79,5 @@ func importedPermissions(p verifier.Permissions) error {
 			}
 		}
 	}
-	asJSON, err := json.Marshal(p)
-	if err != nil {
-		return err
-	}
-	if len(asJSON) > maxPermissions || len(permission.Scope(p)) > maxPermissions {
-		return fmt.Errorf("must be at most %d bytes, also when written as a scope", maxPermissions)
-	}
-	return nil
-}
-
-var errImportedMetadata = fmt.Errorf("must be a JSON object of at most %d bytes, nested at most %d deep, of valid Unicode, no name twice in it", MaxImportedMetadata, maxDepth)
-
-// importedMetadata is normalMetadata with a wider bound.
-func importedMetadata(m json.RawMessage) (json.RawMessage, error) {
-	if len(m) == 0 {
-		return nil, nil
-	}
-	var compact bytes.Buffer
-	if !utf8.Valid(m) || json.Compact(&compact, m) != nil || compact.Len() > MaxImportedMetadata || compact.Bytes()[0] != '{' {
-		return nil, errImportedMetadata
-	}
-	dec := json.NewDecoder(bytes.NewReader(compact.Bytes()))
-	dec.UseNumber()
-	if walk(dec, 0) != nil {
-		return nil, errImportedMetadata
-	}
-	return compact.Bytes(), nil
+	return permissionsSize(p)
 }

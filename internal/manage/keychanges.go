@@ -178,7 +178,7 @@ func (p *KeyPatch) Validate() error {
 		bad.check("audiences", validAudiences(*p.Audiences))
 	}
 	if p.Metadata != nil {
-		metadata, err := normalMetadata(*p.Metadata)
+		metadata, err := normalMetadata(*p.Metadata, maxMetadata)
 		p.Metadata = &metadata
 		bad.check("metadata", err)
 	}

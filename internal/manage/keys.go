@@ -100,7 +100,7 @@ func (n *NewKey) Validate() error {
 	bad.check("external_id", verifier.ValidateName(n.ExternalID))
 	bad.check("permissions", validPermissions(n.Permissions))
 	bad.check("audiences", validAudiences(n.Audiences))
-	metadata, err := normalMetadata(n.Metadata)
+	metadata, err := normalMetadata(n.Metadata, maxMetadata)
 	n.Metadata = metadata
 	bad.check("metadata", err)
 	bad.check("expires_in", lifetime(n.ExpiresIn))
