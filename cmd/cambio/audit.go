@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/cambio-auth/cambio/internal/audit"
 	"github.com/cambio-auth/cambio/internal/manage"
+	"github.com/cambio-auth/cambio/internal/wire"
 )
 
 type auditCmd struct {
@@ -63,21 +63,21 @@ func (c *auditListCmd) Run(ctx context.Context, p process) error {
 	return c.use(ctx, func(m *manage.Manager) error {
 		q := c.query()
 		q.Newest, q.Limit = c.Newest, c.Limit
-		rows, next, err := auditPage(ctx, m, past(q, c.After))
+		rows, last, err := m.PageOfAudit(ctx, q.Past(c.After))
 		if err != nil {
 			return flagsFor(err, spanFlags())
 		}
 		if c.JSON {
-			return c.printJSON(p, rows, next)
+			return c.printJSON(p, rows, last)
 		}
-		if next != nil {
-			p.note("There are more: --after %d", *next)
+		if last != 0 {
+			p.note("There are more: --after %d", last)
 		}
 		return table(p.stdout, auditRows(rows))
 	})
 }
 
-func (c *auditListCmd) printJSON(p process, rows []audit.Row, next *int64) error {
+func (c *auditListCmd) printJSON(p process, rows []audit.Row, last int64) error {
 	entries := make([]json.RawMessage, len(rows))
 	for i, row := range rows {
 		var err error
@@ -85,37 +85,15 @@ func (c *auditListCmd) printJSON(p process, rows []audit.Row, next *int64) error
 			return err
 		}
 	}
-	return printJSON(p.stdout, map[string]any{"entries": entries, "next": next})
+	page := wire.AuditPage{Entries: entries}
+	if last != 0 {
+		page.Next = &last
+	}
+	return printJSON(p.stdout, page)
 }
 
 // spanFlags names the flags that bound a time.
 func spanFlags() map[string]string { return map[string]string{"to": "--to"} }
-
-// past narrows q to what follows seq in its order; zero is its beginning.
-func past(q audit.Query, seq int64) audit.Query {
-	if q.Newest {
-		q.Before = seq
-	} else {
-		q.After = seq
-	}
-	return q
-}
-
-// auditPage returns a page, and the last number of one that others follow.
-func auditPage(ctx context.Context, m *manage.Manager, q audit.Query) ([]audit.Row, *int64, error) {
-	rows, err := m.Audit(ctx, q)
-	if err != nil || len(rows) < q.Limit {
-		return rows, nil, err
-	}
-	last := rows[len(rows)-1].Seq
-	q = past(q, last)
-	q.Limit = 1
-	more, err := m.Audit(ctx, q)
-	if err != nil || len(more) == 0 {
-		return rows, nil, err
-	}
-	return rows, &last, nil
-}
 
 func auditRows(entries []audit.Row) [][]string {
 	rows := [][]string{{"SEQ", "AT", "ACTOR", "ACTION", "TARGET", "KEYSPACE", "REASON"}}
@@ -148,14 +126,12 @@ func showActor(a audit.Actor) string {
 	return who
 }
 
-// auditLine is the entry byte for byte as it was hashed, with its hash as one more
-// field at the end.
+// auditLine refuses an entry that is no line of JSON any more.
 func auditLine(row audit.Row) (json.RawMessage, error) {
-	body, found := bytes.CutSuffix(row.JSON, []byte("}"))
-	if !found || !json.Valid(row.JSON) || slices.Contains(row.JSON, '\n') {
+	if !bytes.HasSuffix(row.JSON, []byte("}")) || !json.Valid(row.JSON) || slices.Contains(row.JSON, '\n') {
 		return nil, fmt.Errorf("entry %d is not what was written; see cambio audit verify", row.Seq)
 	}
-	return fmt.Appendf(slices.Clip(body), `,"hash":%q}`, base64.RawURLEncoding.EncodeToString(row.Hash[:])), nil
+	return row.Line(), nil
 }
 
 type auditShowCmd struct {
@@ -199,7 +175,7 @@ func showEntry(p process, row audit.Row) error {
 	out.line("target", e.Target)
 	out.line("keyspace", e.Keyspace)
 	out.line("reason", e.Reason)
-	out.line("hash", base64.RawURLEncoding.EncodeToString(row.Hash[:]))
+	out.line("hash", row.Hash.String())
 	if err := table(p.stdout, out); err != nil {
 		return err
 	}

@@ -47,7 +47,7 @@ func (c *auditExportCmd) Run(ctx context.Context, p process) error {
 			if len(rows) < q.Limit {
 				return nil
 			}
-			q.After = rows[len(rows)-1].Seq
+			q = q.Past(rows[len(rows)-1].Seq)
 		}
 	})
 }
@@ -159,15 +159,6 @@ Example:
     cambio audit refusals --from 2026-11-01T00:00:00Z`
 }
 
-// refusalJSON is audit.Refusal as it is printed.
-type refusalJSON struct {
-	Hour     *time.Time `json:"hour"`
-	Client   string     `json:"client"` // empty: nobody that is
-	Remote   string     `json:"remote"` // empty: of more addresses than are kept
-	Attempts int64      `json:"attempts"`
-	LastAt   *time.Time `json:"last_at"`
-}
-
 func (c *auditRefusalsCmd) Run(ctx context.Context, p process) error {
 	if c.Limit < 1 || c.Limit > 1000 {
 		return &usageError{errors.New("--limit: must be 1 to 1000")}
@@ -177,12 +168,12 @@ func (c *auditRefusalsCmd) Run(ctx context.Context, p process) error {
 		if err != nil {
 			return flagsFor(err, spanFlags())
 		}
-		views := make([]refusalJSON, len(found))
+		views := make([]wire.Refusal, len(found))
 		rows := [][]string{{"HOUR", "CLIENT", "FROM", "ATTEMPTS", "LAST"}}
 		for i, r := range found {
-			v := refusalJSON{wire.Pointer(r.Hour), r.Client, r.Remote, r.Attempts, wire.Pointer(r.LastAt)}
+			v := wire.Refusal{Hour: r.Hour.UTC(), Client: r.Client, Remote: r.Remote, Attempts: r.Attempts, LastAt: r.LastAt.UTC()}
 			views[i] = v
-			rows = append(rows, []string{showTime(v.Hour, "-"), dash(v.Client), dash(v.Remote), strconv.FormatInt(v.Attempts, 10), showTime(v.LastAt, "-")})
+			rows = append(rows, []string{showTime(&v.Hour, "-"), dash(v.Client), dash(v.Remote), strconv.FormatInt(v.Attempts, 10), showTime(&v.LastAt, "-")})
 		}
 		if c.JSON {
 			return printJSON(p.stdout, map[string]any{"refusals": views})

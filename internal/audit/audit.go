@@ -78,6 +78,16 @@ type Row struct {
 	Hash  Hash
 }
 
+// Stored is a row as a store read it. What its columns say goes before what its JSON
+// says, which somebody may have damaged: that is for Verify to find out.
+func Stored(columns Entry, asJSON []byte, hash Hash) Row {
+	r := Row{JSON: asJSON, Hash: hash}
+	_ = json.Unmarshal(asJSON, &r.Entry)
+	r.Seq, r.At, r.Actor.ID, r.Action = columns.Seq, columns.At, columns.Actor.ID, columns.Action
+	r.Target, r.Keyspace = columns.Target, columns.Keyspace
+	return r
+}
+
 // Line is the entry byte for byte as it was hashed, with its hash as one more member at
 // its end: whoever takes that away can compute it.
 func (r Row) Line() []byte {

@@ -18,6 +18,16 @@ type Query struct {
 	Limit     int       // required
 }
 
+// Past is the query of what comes after the entry seq, in the order of q.
+func (q Query) Past(seq int64) Query {
+	if q.Newest {
+		q.Before = seq
+	} else {
+		q.After = seq
+	}
+	return q
+}
+
 // Refusal is how often the authentication of a client was refused, in one hour.
 type Refusal struct {
 	Hour     time.Time

@@ -48,7 +48,7 @@ func showAudit(r *request) (result, error) {
 	if r.media == wire.MediaLines {
 		return streamAudit(r, q)
 	}
-	rows, err := r.manager().Audit(r.ctx, q)
+	rows, last, err := r.manager().PageOfAudit(r.ctx, q)
 	if err != nil {
 		return result{}, err
 	}
@@ -57,15 +57,9 @@ func showAudit(r *request) (result, error) {
 		page.Entries[i] = row.Line()
 	}
 	done := result{media: wire.MediaJSON, stream: func(_ context.Context, w *echo.Response) error { return writeAsIs(w, page) }}
-	if len(rows) < q.Limit {
+	if last == 0 {
 		return done, nil
 	}
-	next := following(q, rows)
-	next.Limit = 1
-	if more, err := r.manager().Audit(r.ctx, next); err != nil || len(more) == 0 {
-		return done, err
-	}
-	last := rows[len(rows)-1].Seq
 	page.Next = &last
 	name := "after"
 	if q.Newest {
@@ -80,17 +74,6 @@ func writeAsIs(w io.Writer, page wire.AuditPage) error {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
 	return enc.Encode(page)
-}
-
-// following is the query of what comes after a page.
-func following(q audit.Query, rows []audit.Row) audit.Query {
-	last := rows[len(rows)-1].Seq
-	if q.Newest {
-		q.Before = last
-	} else {
-		q.After = last
-	}
-	return q
 }
 
 // streamAudit writes page after page, as fast as it is read and with no end to the
@@ -134,7 +117,7 @@ func (s *auditStream) write(ctx context.Context, w *echo.Response, rows []audit.
 		if len(rows) < s.query.Limit {
 			return nil
 		}
-		s.query = following(s.query, rows)
+		s.query = s.query.Past(rows[len(rows)-1].Seq)
 		var err error
 		if rows, err = s.page(ctx); err != nil {
 			return err

@@ -25,6 +25,22 @@ func (m *Manager) Audit(ctx context.Context, q audit.Query) ([]audit.Row, error)
 	return m.store.Audit(ctx, q)
 }
 
+// PageOfAudit is Audit, and tells the last number of a page that others follow, else 0.
+func (m *Manager) PageOfAudit(ctx context.Context, q audit.Query) ([]audit.Row, int64, error) {
+	rows, err := m.Audit(ctx, q)
+	if err != nil || len(rows) == 0 || len(rows) < q.Limit {
+		return rows, 0, err
+	}
+	last := rows[len(rows)-1].Seq
+	q = q.Past(last)
+	q.Limit = 1
+	more, err := m.Audit(ctx, q)
+	if err != nil || len(more) == 0 {
+		return rows, 0, err
+	}
+	return rows, last, nil
+}
+
 // VerifyAudit looks for what was changed in the log behind our back. See
 // audit.Verify.
 func (m *Manager) VerifyAudit(ctx context.Context, known []audit.Head, progress func(seq, of int64)) (audit.Report, error) {

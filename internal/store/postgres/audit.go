@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -141,21 +140,17 @@ func auditQuery(q audit.Query) (string, []any) {
 	return `SELECT seq, at, actor, action, target, keyspace, entry, hash FROM audit` + where + order + ` LIMIT $2`, args
 }
 
-// scanEntry reads an entry. What its columns say goes before what its JSON says,
-// which somebody may have damaged: that is for audit to find out.
-func scanEntry(row pgx.CollectableRow) (r audit.Row, err error) {
+func scanEntry(row pgx.CollectableRow) (audit.Row, error) {
 	var columns audit.Entry
 	var at pgtype.Int8
-	var hash []byte
-	err = row.Scan(&columns.Seq, &at, &columns.Actor.ID, &columns.Action, &columns.Target, &columns.Keyspace, &r.JSON, &hash)
+	var entry, hash []byte
+	err := row.Scan(&columns.Seq, &at, &columns.Actor.ID, &columns.Action, &columns.Target, &columns.Keyspace, &entry, &hash)
 	if err != nil {
-		return r, err
+		return audit.Row{}, err
 	}
-	_ = json.Unmarshal(r.JSON, &r.Entry)
-	r.Seq, r.At, r.Actor.ID, r.Action = columns.Seq, stamped(at), columns.Actor.ID, columns.Action
-	r.Target, r.Keyspace = columns.Target, columns.Keyspace
-	r.Hash, err = hashOf(hash)
-	return r, err
+	columns.At = stamped(at)
+	sum, err := hashOf(hash)
+	return audit.Stored(columns, entry, sum), err
 }
 
 // AddRefusals implements audit.Store.

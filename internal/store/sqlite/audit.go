@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -103,20 +102,15 @@ func auditWhere(q audit.Query) (where conditions) {
 	return where
 }
 
-// scanAudit reads an entry. What its columns say goes before what its JSON says,
-// which somebody may have damaged: that is for audit to find out.
-func scanAudit(row scanner) (r audit.Row, err error) {
+func scanAudit(row scanner) (audit.Row, error) {
 	var columns audit.Entry
 	var text string
+	var hash audit.Hash
 	if err := row.Scan(&columns.Seq, stampTo{&columns.At}, &columns.Actor.ID, &columns.Action, &columns.Target,
-		&columns.Keyspace, &text, hashTo(r.Hash[:])); err != nil {
-		return r, err
+		&columns.Keyspace, &text, hashTo(hash[:])); err != nil {
+		return audit.Row{}, err
 	}
-	r.JSON = []byte(text)
-	_ = json.Unmarshal(r.JSON, &r.Entry)
-	r.Seq, r.At, r.Actor.ID, r.Action = columns.Seq, columns.At, columns.Actor.ID, columns.Action
-	r.Target, r.Keyspace = columns.Target, columns.Keyspace
-	return r, nil
+	return audit.Stored(columns, []byte(text), hash), nil
 }
 
 // AddRefusals implements audit.Store.
