@@ -3,6 +3,7 @@ package exchange
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -31,11 +32,14 @@ type callers struct {
 	store Clients
 	now   func() time.Time
 	seen  *lru.Cache[string, remembered]
+	reads atomic.Int64  // that were begun
+	turn  chan struct{} // of one confirmation at a time
 }
 
 type remembered struct {
 	client *client.Client
 	read   time.Time
+	number int64 // of the read, in the order in which they were begun
 }
 
 func newCallers(store Clients, now func() time.Time) *callers {
@@ -43,7 +47,7 @@ func newCallers(store Clients, now func() time.Time) *callers {
 	if err != nil {
 		panic(err) // only for a size below one
 	}
-	return &callers{store, now, seen}
+	return &callers{store: store, now: now, seen: seen, turn: make(chan struct{}, 1)}
 }
 
 // authenticate fails with a ClientError, or with verifier.ErrUnavailable.
@@ -56,7 +60,7 @@ func (k *callers) authenticate(ctx context.Context, id string, secret verifier.S
 
 // reread authenticates against what is stored.
 func (k *callers) reread(ctx context.Context, id string, secret verifier.Secret) (*Caller, error) {
-	read := k.now()
+	read, number := k.now(), k.reads.Add(1)
 	c, err := k.find(ctx, id)
 	if err != nil {
 		return nil, fmt.Errorf("looking up client: %w: %w", verifier.ErrUnavailable, err)
@@ -67,8 +71,26 @@ func (k *callers) reread(ctx context.Context, id string, secret verifier.Secret)
 		}
 		return nil, &ClientError{Known: c.ID}
 	}
-	k.seen.Add(id, remembered{c, read})
+	k.seen.Add(id, remembered{c, read, number})
 	return &Caller{c, secret}, nil
+}
+
+// confirm returns c as a read finds it that was begun after the call. Those who wait
+// meanwhile share the next one, so a flood costs one read at a time.
+func (k *callers) confirm(ctx context.Context, c *Caller) (*Caller, error) {
+	called := k.reads.Load()
+	waiting, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	select {
+	case k.turn <- struct{}{}:
+		defer func() { <-k.turn }()
+	case <-waiting.Done():
+		return nil, fmt.Errorf("looking up client: %w: %w", verifier.ErrUnavailable, waiting.Err())
+	}
+	if r, ok := k.seen.Get(c.ID); ok && r.number > called && r.client.Authenticate(c.secret) {
+		return &Caller{r.client, c.secret}, nil
+	}
+	return k.reread(waiting, c.ID, c.secret)
 }
 
 // find returns nil for a client that does not exist. What cannot be an id is no

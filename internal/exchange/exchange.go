@@ -102,11 +102,25 @@ type Request struct {
 // issuer.ErrNoSigningKey, which is found out before anything is charged. A
 // client that changed since it was authenticated is held against what it is now.
 func (x *Exchange) Exchange(ctx context.Context, c *Caller, req Request) (token issuer.Token, grant verifier.Grant, err error) {
+	if c, err = x.knows(ctx, c, req.Key); err != nil {
+		return issuer.Token{}, verifier.Grant{}, err
+	}
 	err = x.asItIs(ctx, c, func(c *Caller) error {
 		token, grant, err = x.once(ctx, c, req)
 		return err
 	})
 	return token, grant, err
+}
+
+// knows returns the client as it is now, where that decides whether a key is looked
+// up at all: a key of another form than ours is refused without the transaction that
+// would confirm its client, unless the client may use imported keys.
+func (x *Exchange) knows(ctx context.Context, c *Caller, key verifier.Secret) (*Caller, error) {
+	text := key.Reveal()
+	if c.ImportedKeys || text == "" || len(text) > verifier.MaxKey || LooksLikeJWT(text) || verifier.WellFormed(key) {
+		return c, nil
+	}
+	return x.callers.confirm(ctx, c)
 }
 
 // asItIs calls do again, with the client as it is now, if it changed meanwhile.

@@ -33,6 +33,9 @@ type Verified struct {
 // needs the right keys:verify, and keys:peek to ask without charging. It fails where
 // nothing can be said of the key.
 func (x *Exchange) Verify(ctx context.Context, c *Caller, req VerifyRequest) (v Verified, err error) {
+	if c, err = x.knows(ctx, c, req.Key); err != nil {
+		return v, err
+	}
 	err = x.asItIs(ctx, c, func(c *Caller) error {
 		v.Grant, err = x.verifyOnce(ctx, c, req)
 		return err
