@@ -23,7 +23,7 @@ func betterAuth(f *fields) manage.ImportKey {
 	digest, secret := f.betterAuthKey(config)
 	key := manage.ImportKey{
 		Digest:      digest,
-		Start:       f.start(secret),
+		Start:       f.start(digest, secret),
 		Keyspace:    f.keyspace("configId"),
 		Owner:       f.owner("referenceId", "userId"),
 		Name:        f.name(),

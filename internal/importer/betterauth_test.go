@@ -58,6 +58,8 @@ func TestBetterAuthKeys(t *testing.T) {
 			want: func(k *manage.ImportKey) { k.Start = "QuiteL" }},
 		"a start that is most of the key is left out": {row: row{"key": secret[:30], "start": secret[:16]}, rules: plain, note: "start: is left out, since it is most",
 			want: func(k *manage.ImportKey) { k.Digest, k.Start = verifier.Digest(sum(secret[:30])), "" }},
+		"a start that is all of the key is left out": {row: row{"key": base64url("short one"), "start": "short one"}, note: "start: is left out, since it is the key",
+			want: func(k *manage.ImportKey) { k.Digest, k.Start = verifier.Digest(sum("short one")), "" }},
 		"half of the key is not most of it": {row: row{"key": secret[:30], "start": secret[:15]}, rules: plain,
 			want: func(k *manage.ImportKey) { k.Digest, k.Start = verifier.Digest(sum(secret[:30])), secret[:15] }},
 	})

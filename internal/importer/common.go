@@ -79,8 +79,12 @@ func (f *fields) name() string {
 
 // start is what people recognise a key by. Of a key that is known, and whose row
 // names no start, it is a part that gives nothing away.
-func (f *fields) start(key *verifier.Secret) string {
+func (f *fields) start(digest verifier.Digest, key *verifier.Secret) string {
 	start := f.text("start")
+	if verifier.NewSecret(start).Digest() == digest {
+		f.note("start: is left out, since it is the key")
+		return ""
+	}
 	if start == "" && key != nil {
 		whole := key.Reveal()
 		start = cut(whole, min(startable, len(whole)/4))

@@ -52,7 +52,7 @@ func neutral(f *fields) manage.ImportKey {
 	digest, secret := f.eitherKey("key", "key_sha256")
 	key := manage.ImportKey{
 		Digest:      digest,
-		Start:       f.start(secret),
+		Start:       f.start(digest, secret),
 		Keyspace:    f.keyspace("keyspace"),
 		Owner:       f.owner("owner"),
 		Name:        f.name(),

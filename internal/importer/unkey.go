@@ -23,7 +23,7 @@ func unkey(f *fields) manage.ImportKey {
 	digest, secret := f.unkeyKey()
 	key := manage.ImportKey{
 		Digest:      digest,
-		Start:       f.start(secret),
+		Start:       f.start(digest, secret),
 		Keyspace:    f.keyspace("apiId", "keySpaceId", "keyAuthId"),
 		Owner:       f.unkeyOwner(identity),
 		Name:        f.name(),
