@@ -148,27 +148,47 @@ func (f *fields) digest(name string) verifier.Digest {
 	return digest
 }
 
-// metadata is an object here; what is something else is kept as its member value.
+// metadata is an object here; what is something else is kept as its member value. No
+// key is lost for what is only written beside it.
 func (f *fields) metadata(names ...string) json.RawMessage {
-	raw := f.jsonText(names...)
+	raw, name := f.get(names...)
+	raw, _ = unwrap(raw) // what is no JSON is text
 	if raw == nil {
 		return nil
 	}
-	_, name := f.get(names...)
 	var compact bytes.Buffer
 	if json.Compact(&compact, raw) != nil {
 		f.refuse(name, "must be JSON")
 		return nil
 	}
-	object := compact.Bytes()
+	object := json.RawMessage(compact.Bytes())
 	if object[0] != '{' {
 		f.note("%s: is no object, so it is kept as {\"value\":…}", f.path+name)
-		object = slices.Concat([]byte(`{"value":`), object, []byte(`}`))
+		object = member("value", object)
+	}
+	if manage.ValidImportedMetadata(object) != nil && len(object) <= manage.MaxImportedMetadata {
+		f.note("%s: has a name twice, half a surrogate pair, or is nested too deep, so it is kept as text in {\"value\":…}", f.path+name)
+		object = member("value", quoted(compact.String()))
 	}
 	if len(object) > verifier.MaxTokenMetadata && len(object) <= manage.MaxImportedMetadata {
 		f.note("%s: is longer than %d bytes, so it is never published in tokens", f.path+name, verifier.MaxTokenMetadata)
 	}
 	return object
+}
+
+// member is an object with one member.
+func member(name string, value json.RawMessage) json.RawMessage {
+	return slices.Concat([]byte(`{"`+name+`":`), value, []byte(`}`))
+}
+
+// quoted is JSON as a text. U+FFFD, which stands for broken text wherever it comes,
+// is written as the escape that it may be anywhere in JSON.
+func quoted(raw string) json.RawMessage {
+	text, err := json.Marshal(strings.ReplaceAll(raw, "\ufffd", `\ufffd`))
+	if err != nil {
+		panic(err) // of a string
+	}
+	return text
 }
 
 // permissionMap reads {"resource":["action",…],…}.

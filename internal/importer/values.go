@@ -183,21 +183,41 @@ func parseTime(s string) (t time.Time, zoned bool, err error) {
 // there is none, or null.
 func (f *fields) jsonText(names ...string) json.RawMessage {
 	raw, name := f.get(names...)
-	for range 4 {
-		var s string
-		if raw == nil || json.Unmarshal(raw, &s) != nil {
-			return raw
-		}
-		if s = strings.TrimSpace(s); s == "" || s == "null" {
-			return nil
-		}
-		if raw = json.RawMessage(s); !json.Valid(raw) {
-			f.refuse(name, "must be JSON")
-			return nil
-		}
+	raw, err := unwrap(raw)
+	if err != nil {
+		f.refuse(name, "%v", err)
+		return nil
 	}
-	f.refuse(name, "is JSON in a string in a string, too often")
-	return nil
+	return raw
+}
+
+var (
+	errNotJSON = errors.New("must be JSON")
+	errWrapped = errors.New("is JSON in a string in a string, too often")
+)
+
+// unwrap returns the JSON that is in raw; beside an error, the innermost text that
+// was found.
+func unwrap(raw json.RawMessage) (json.RawMessage, error) {
+	for range 4 {
+		text, is := textOf(raw)
+		switch text = strings.TrimSpace(text); {
+		case !is:
+			return raw, nil
+		case text == "", text == "null":
+			return nil, nil
+		case !json.Valid([]byte(text)):
+			return raw, errNotJSON
+		}
+		raw = json.RawMessage(text)
+	}
+	return raw, errWrapped
+}
+
+// textOf returns the text that raw is, if it is one.
+func textOf(raw json.RawMessage) (text string, is bool) {
+	is = json.Unmarshal(raw, &text) == nil
+	return text, is
 }
 
 var errDigest = errors.New("must be a SHA-256 in hexadecimal, base64 or base64url")

@@ -1,6 +1,7 @@
 package manage
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -80,4 +81,10 @@ func importedPermissions(p verifier.Permissions) error {
 		}
 	}
 	return permissionsSize(p)
+}
+
+// ValidImportedMetadata refuses what an imported key cannot have.
+func ValidImportedMetadata(m json.RawMessage) error {
+	_, err := normalMetadata(m, MaxImportedMetadata)
+	return err
 }
