@@ -102,10 +102,13 @@ func diff(want, got any) string {
 }
 
 // noSecret fails for text that holds more of a key or a digest than its start.
+// secrets are parts of keys and digests, long enough to be told by no chance.
+var secrets = []string{secret[:12], base64url(secret)[:12], base64.StdEncoding.EncodeToString(sum(secret))[:12], "tooshortakey"}
+
 func noSecret(t *testing.T, text string) {
 	t.Helper()
-	for _, long := range []string{secret, base64url(secret), base64.StdEncoding.EncodeToString(sum(secret)), "tooshortakey"} {
-		if strings.Contains(text, long[:12]) {
+	for _, part := range secrets {
+		if strings.Contains(text, part) {
 			t.Errorf("holds a part of a key: %s", text)
 		}
 	}

@@ -46,7 +46,7 @@ var neutralMembers = []string{
 func neutral(f *fields) manage.ImportKey {
 	for _, name := range slices.Sorted(maps.Keys(f.members)) {
 		if !slices.Contains(neutralMembers, name) {
-			f.found.bad = append(f.found.bad, fmt.Sprintf("%.40q: is not a member of this format", name))
+			f.found.bad = append(f.found.bad, fmt.Sprintf("%q: is not a member of this format", nameStart(name)))
 		}
 	}
 	digest, secret := f.eitherKey("key", "key_sha256")
@@ -66,6 +66,15 @@ func neutral(f *fields) manage.ImportKey {
 	}
 	key.Budget = f.neutralBudget(key.CreatedAt)
 	return key
+}
+
+// nameStart is enough to find a member by. A name may be a key, in a file that lists
+// what it has by its keys.
+func nameStart(name string) string {
+	if start := cut(name, 8); start != name {
+		return start + "…"
+	}
+	return name
 }
 
 // eitherKey reads a key or its digest, whichever is there; a key is returned too.

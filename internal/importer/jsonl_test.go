@@ -43,6 +43,7 @@ func TestJSONLinesKeys(t *testing.T) {
 			want: func(k *manage.ImportKey) { k.Digest, k.Start = verifier.Digest(sum("tooshortakey")), "too" }},
 		"members are exact":     {row: row{"Owner": "x"}, err: `"Owner": is not a member`},
 		"and no others":         {row: row{"expiry": 1}, err: `"expiry": is not a member`},
+		"nor is a key told":     {row: row{secret: row{}}, err: `"QuiteLon…": is not a member`},
 		"nor are they numbered": {row: row{"owner": "a", "own\ner": "b"}, err: `"own\ner": is not a member`},
 	})
 }
