@@ -63,11 +63,15 @@ type installation struct {
 	binary string
 	dir    string
 	env    []string
-	client struct {
-		ID     string `json:"client_id"`
-		Secret string `json:"client_secret"`
-	}
-	keys []*key
+	client account
+	keys   []*key
+	logs   []string // paths, of all servers that ever ran
+}
+
+// account is a client and its secret.
+type account struct {
+	ID     string `json:"client_id"`
+	Secret string `json:"client_secret"`
 }
 
 // key is one API key, and what its callers were told.

@@ -1,20 +1,11 @@
 package crashtest
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
-	"io"
-	"net"
 	"net/http"
-	"net/url"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/cambio-auth/cambio/internal/wire"
 )
 
 // callers is how many exchange at once.
@@ -25,6 +16,17 @@ type tally struct {
 	acknowledged atomic.Int64
 	unknown      atomic.Int64 // may have been charged: no answer, or 503 that says so
 	spent        atomic.Int64
+}
+
+func (t *tally) book(c charge) {
+	switch c {
+	case granted:
+		t.acknowledged.Add(1)
+	case unknown:
+		t.unknown.Add(1)
+	case spent:
+		t.spent.Add(1)
+	}
 }
 
 // load is callers that exchange keys until they are stopped.
@@ -106,60 +108,17 @@ func (l *load) more(n int64) {
 
 // exchange asks once, books the answer, and reports whether there was one.
 func (l *load) exchange(s *server, k *key) bool {
-	status, reason, err := post(l.client, s, l.in, k)
-	switch {
-	case err != nil && neverSent(err):
-		l.unavailable.Add(1)
-		return false
-	case err != nil, status == http.StatusServiceUnavailable && reason == wire.ReasonOutcomeUnknown:
-		k.unknown.Add(1)
-	case status == http.StatusOK:
-		k.acknowledged.Add(1)
+	a := ask(l.client, exchangeOf(k.Secret, s.public, l.in.client))
+	became := a.charge()
+	k.book(became)
+	switch became {
+	case granted:
 		l.acknowledged.Add(1)
-	case status == http.StatusTooManyRequests && reason == wire.ReasonSpent:
-		k.spent.Add(1)
-	case status == http.StatusServiceUnavailable && reason == wire.ReasonUnavailable:
+	case unavailable:
 		l.unavailable.Add(1)
 		return false
-	default:
-		l.t.Errorf("an exchange was answered %d %s", status, reason)
+	case refused:
+		l.t.Errorf("an exchange was answered %d %s", a.status, a.body)
 	}
 	return true
-}
-
-// neverSent reports whether the request cannot have reached a server.
-func neverSent(err error) bool {
-	var op *net.OpError
-	return errors.As(err, &op) && op.Op == "dial"
-}
-
-// post is one exchange, as a client writes it. An answer that was not read to its
-// end is none.
-func post(c *http.Client, s *server, in *installation, k *key) (status int, reason string, err error) {
-	form := url.Values{
-		wire.FieldGrantType:        {wire.GrantTokenExchange},
-		wire.FieldSubjectTokenType: {wire.TypeAPIKey},
-		wire.FieldSubjectToken:     {k.Secret},
-		wire.FieldAudience:         {audience},
-	}
-	req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, s.public+wire.PathToken, strings.NewReader(form.Encode()))
-	if err != nil {
-		return 0, "", err
-	}
-	req.Header.Set("Content-Type", wire.MediaForm)
-	req.SetBasicAuth(in.client.ID, in.client.Secret)
-	resp, err := c.Do(req)
-	if err != nil {
-		return 0, "", err
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return 0, "", err
-	}
-	var failed wire.ErrorResponse
-	if resp.StatusCode != http.StatusOK {
-		err = json.Unmarshal(body, &failed)
-	}
-	return resp.StatusCode, failed.Reason, err
 }

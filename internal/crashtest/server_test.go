@@ -48,6 +48,7 @@ func (in *installation) launch() *server {
 		in.t.Fatal(err)
 	}
 	defer log.Close()
+	in.logs = append(in.logs, log.Name())
 	s := &server{t: in.t, log: log.Name(), ended: make(chan struct{})}
 	s.cmd = in.command(in.t.Context(), "serve")
 	s.cmd.Stderr = log
