@@ -1,8 +1,9 @@
 # Targets worth knowing: make test, make dev, make build.
 LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 FUZZTIME ?= 10s
+SOAK ?= 10m
 
-.PHONY: help test lint format unit dev build fuzz bench slow fips
+.PHONY: help test lint format unit dev build fuzz bench slow soak fips vuln
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -41,7 +42,14 @@ else
 endif
 
 slow: ## more rounds of the crash tests, the ledger's model and the year of rotations
-	CAMBIO_SLOW=1 go test -count=1 ./internal/crashtest ./internal/store/sqlite ./issuer
+	CAMBIO_SLOW=1 GODEBUG=fips140=only go test -count=1 ./internal/crashtest ./internal/store/sqlite ./issuer
 
-fips: ## the tests with only FIPS 140-3 algorithms allowed
-	GODEBUG=fips140=only go test ./...
+soak: ## load, faults and attacks for SOAK, on three replicas and a database that fails over
+	CAMBIO_SOAK=$(SOAK) go test -count=1 -timeout=40m -run=Hostility -v ./internal/crashtest
+
+fips: ## what computes with keys, with only FIPS 140-3 algorithms allowed; make slow is too
+	GODEBUG=fips140=only go test ./verifier ./issuer ./sdk/... ./internal/client ./internal/exchange \
+		./internal/manage ./internal/importer ./internal/httpapi ./internal/store/sqlite ./cmd/cambio
+
+vuln: ## known vulnerabilities, where their database can be reached
+	@.ci/vuln
