@@ -171,11 +171,9 @@ func (s *Server) cpu() time.Duration {
 	for {
 		_, own, ended := stat(postmaster)
 		var running time.Duration
-		for _, p := range processes(s.dir.path) {
-			if p.pid != postmaster {
-				_, used, waited := stat(p.pid)
-				running += used + waited
-			}
+		for _, child := range children(postmaster) { // ended ones too, which only it can forget
+			_, used, waited := stat(child)
+			running += used + waited
 		}
 		if _, _, again := stat(postmaster); again == ended {
 			return s.spent + own + ended + running

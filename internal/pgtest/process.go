@@ -134,19 +134,53 @@ func killAll(dir string) error {
 	})
 }
 
+// statFields are those of proc(5) from the third on; nil: gone.
+func statFields(pid int) [][]byte {
+	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return nil
+	}
+	return bytes.Fields(line[bytes.LastIndexByte(line, ')')+1:])
+}
+
 // stat returns the state of a process and the time it has computed, without and
 // with the children that it has waited for. Gone: state 0.
 func stat(pid int) (state byte, own, waited time.Duration) {
-	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
+	f := statFields(pid)
+	if f == nil {
 		return 0, 0, 0
 	}
-	f := bytes.Fields(line[bytes.LastIndexByte(line, ')')+1:]) // f[0] is field 3 of proc(5)
 	ticks := func(i int) time.Duration {
 		n, _ := strconv.ParseInt(string(f[i]), 10, 64) // the kernel writes numbers
 		return time.Duration(n) * (time.Second / 100)  // USER_HZ is 100 on all that Go runs on
 	}
 	return f[0][0], ticks(11) + ticks(12), ticks(13) + ticks(14)
+}
+
+// children lists those that a process has started and not yet waited for, whether
+// they run or have ended.
+func children(parent int) (pids []int) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil
+	}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err == nil && parentOf(pid) == parent {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// parentOf is 0 for what is gone.
+func parentOf(pid int) int {
+	f := statFields(pid)
+	if f == nil {
+		return 0
+	}
+	parent, _ := strconv.Atoi(string(f[1])) // the kernel writes numbers
+	return parent
 }
 
 // eventually polls until ok; its bound is for a machine that hangs.
