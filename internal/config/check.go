@@ -12,8 +12,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cambio-auth/cambio/internal/failures"
 	"github.com/cambio-auth/cambio/internal/usage"
 	"github.com/cambio-auth/cambio/issuer"
+	"github.com/cambio-auth/cambio/verifier"
 )
 
 var errAddress = errors.New("must be HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080")
@@ -171,6 +173,17 @@ func parseRetention(s string) (time.Duration, error) {
 		return 0, errors.New("must be at least 24h, such as 9600h")
 	}
 	return d, nil
+}
+
+func parseFailureLimit(s string) (verifier.Rate, error) {
+	if s == "" {
+		return failures.DefaultLimit, nil
+	}
+	limit, err := verifier.ParseRate(s)
+	if err != nil {
+		return verifier.Rate{}, errors.New("must be COUNT/WINDOW[,BURST], such as 60/1m")
+	}
+	return limit, nil
 }
 
 func parseProxies(list []string) ([]netip.Prefix, error) {

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/cambio-auth/cambio/issuer"
+	"github.com/cambio-auth/cambio/verifier"
 )
 
 type env map[string]string
@@ -43,6 +44,7 @@ func defaults(change func(*Config)) Config {
 		TokenLifetime:  5 * time.Minute,
 		SigningAlgs:    []string{"EdDSA"},
 		SigningPeriod:  30 * 24 * time.Hour,
+		FailureLimit:   verifier.Rate{Limit: 60, Window: time.Minute, Burst: 60},
 		LogFormat:      "text",
 		LogLevel:       slog.LevelInfo,
 	}
@@ -62,7 +64,7 @@ func TestSettings(t *testing.T) {
 		"a variable that is set but empty counts as not set": {
 			env: env{
 				"CAMBIO_LISTEN": "", "CAMBIO_OPS_LISTEN": "", "CAMBIO_STORE": "", "CAMBIO_TOKEN_LIFETIME": "", "CAMBIO_SIGNING_ALGS": "", "CAMBIO_SIGNING_PERIOD": "",
-				"CAMBIO_LOG_FORMAT": "", "CAMBIO_LOG_LEVEL": "", "CAMBIO_TRUSTED_PROXIES": "", "CAMBIO_MASTER_KEY": "",
+				"CAMBIO_LOG_FORMAT": "", "CAMBIO_LOG_LEVEL": "", "CAMBIO_TRUSTED_PROXIES": "", "CAMBIO_MASTER_KEY": "", "CAMBIO_FAILURE_LIMIT": "",
 			},
 			want: defaults(nil),
 		},
@@ -78,6 +80,7 @@ func TestSettings(t *testing.T) {
 				"CAMBIO_TOKEN_LIFETIME": "90s", "CAMBIO_SIGNING_ALGS": "ES256, EdDSA", "CAMBIO_SIGNING_PERIOD": "24h", "CAMBIO_TRUSTED_PROXIES": "10.1.2.3/8, 192.0.2.7,::1",
 				"CAMBIO_TLS_CERT": "cert.pem", "CAMBIO_TLS_KEY": "key.pem",
 				"CAMBIO_LOG_FORMAT": "json", "CAMBIO_LOG_LEVEL": "debug", "CAMBIO_GROUPS": "4", "CAMBIO_USAGE_RETENTION": "48h",
+				"CAMBIO_FAILURE_LIMIT": "100/1h,20",
 			},
 			want: Config{
 				Issuer: "https://keys.example.com", Listen: "0.0.0.0:443", OpsListen: ":9000",
@@ -87,19 +90,21 @@ func TestSettings(t *testing.T) {
 					netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.7/32"), netip.MustParsePrefix("::1/128"),
 				},
 				TLSCert: "cert.pem", TLSKey: "key.pem", LogFormat: "json", LogLevel: slog.LevelDebug,
+				FailureLimit: verifier.Rate{Limit: 100, Window: time.Hour, Burst: 20},
 			},
 		},
 		"every setting can be given by its flag": {
 			args: []string{
 				"--issuer=https://keys.example.com", "--listen=[::1]:1", "--ops-listen=[::1]:2", "--store=postgres:x",
 				"--master-key-file=f", "--token-lifetime=1m", "--signing-algs=RS256", "--signing-period=2h", "--trusted-proxies=::1", "--tls-cert=c", "--tls-key=k",
-				"--allow-http", "--log-format=json", "--log-level=warn", "--groups=3", "--usage-retention=72h",
+				"--allow-http", "--log-format=json", "--log-level=warn", "--groups=3", "--usage-retention=72h", "--failure-limit=7/1s",
 			},
 			want: Config{
 				Issuer: "https://keys.example.com", Listen: "[::1]:1", OpsListen: "[::1]:2", Store: "postgres:x",
 				MasterKeyFile: "f", Groups: 3, UsageRetention: 72 * time.Hour, TokenLifetime: time.Minute, SigningAlgs: []string{"RS256"}, SigningPeriod: 2 * time.Hour,
 				TrustedProxies: []netip.Prefix{netip.MustParsePrefix("::1/128")},
 				TLSCert:        "c", TLSKey: "k", LogFormat: "json", LogLevel: slog.LevelWarn,
+				FailureLimit: verifier.Rate{Limit: 7, Window: time.Second, Burst: 7},
 			},
 		},
 		"plain HTTP beyond this machine is possible when it is asked for": {
@@ -167,6 +172,8 @@ func TestMistakes(t *testing.T) {
 		"a path of an issuer that reads in two ways":       {env{"CAMBIO_ISSUER": "https://example.com/a//b"}, []string{"CAMBIO_ISSUER: must have a plain path"}},
 		"SQLite has one writer":                            {env{"CAMBIO_GROUPS": "2"}, []string{"CAMBIO_GROUPS: must be 1 on SQLite"}},
 		"usage of an hour is no retention":                 {env{"CAMBIO_USAGE_RETENTION": "1h"}, []string{"CAMBIO_USAGE_RETENTION: must be at least 24h"}},
+		"a failure limit without a window":                 {env{"CAMBIO_FAILURE_LIMIT": "60"}, []string{"CAMBIO_FAILURE_LIMIT: must be COUNT/WINDOW"}},
+		"no failure is no limit":                           {env{"CAMBIO_FAILURE_LIMIT": "0/1m"}, []string{"CAMBIO_FAILURE_LIMIT: must be COUNT/WINDOW"}},
 		"several mistakes are told together": {
 			env{"CAMBIO_LISTEN": "x", "CAMBIO_ISSUER": "y", "CAMBIO_TOKEN_LIFETIME": "z", "CAMBIO_MASTER_KEY": "hunter2"},
 			[]string{"CAMBIO_LISTEN:", "CAMBIO_ISSUER:", "CAMBIO_TOKEN_LIFETIME:", "CAMBIO_MASTER_KEY:"},

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/cambio-auth/cambio/issuer"
+	"github.com/cambio-auth/cambio/verifier"
 )
 
 // Defaults, also of a variable that is set but empty.
@@ -44,6 +45,7 @@ type Settings struct {
 	TokenLifetime  string   `placeholder:"DURATION" env:"CAMBIO_TOKEN_LIFETIME" default:"5m" help:"How long a token lives, at most 15m; a keyspace may say less. Default: 5m."`
 	SigningAlgs    []string `name:"signing-algs" placeholder:"ALG,…" env:"CAMBIO_SIGNING_ALGS" help:"Algorithms that tokens are signed with: EdDSA, ES256, RS256. The first is for every client that was not given another. Default: EdDSA."`
 	SigningPeriod  string   `placeholder:"DURATION" env:"CAMBIO_SIGNING_PERIOD" default:"720h" help:"How long a key signs before the next does, at least 1h. Default: 720h, 30 days."`
+	FailureLimit   string   `placeholder:"RATE" env:"CAMBIO_FAILURE_LIMIT" default:"60/1m" help:"How many bad keys of a client and address, and how many failures of an address to authenticate, are told apart; what is bad beyond that is answered 429. Good keys and credentials are never refused. Default: 60/1m."`
 	TrustedProxies []string `placeholder:"CIDR" env:"CAMBIO_TRUSTED_PROXIES" help:"Addresses or networks of proxies whose X-Forwarded-For is believed, separated by commas."`
 	TLSCert        string   `name:"tls-cert" placeholder:"PATH" env:"CAMBIO_TLS_CERT" help:"Certificate chain, PEM. Read again when the file changes."`
 	TLSKey         string   `name:"tls-key" placeholder:"PATH" env:"CAMBIO_TLS_KEY" help:"Private key of the certificate, PEM."`
@@ -67,6 +69,7 @@ type Config struct {
 	TokenLifetime  time.Duration
 	SigningAlgs    []string // the default first
 	SigningPeriod  time.Duration
+	FailureLimit   verifier.Rate
 	TrustedProxies []netip.Prefix
 	TLSCert        string // empty: plain HTTP
 	TLSKey         string
@@ -104,6 +107,8 @@ func (s Settings) Config(getenv func(string) string) (Config, error) {
 	m.check("CAMBIO_GROUPS", err)
 	c.UsageRetention, err = parseRetention(s.UsageRetention)
 	m.check("CAMBIO_USAGE_RETENTION", err)
+	c.FailureLimit, err = parseFailureLimit(s.FailureLimit)
+	m.check("CAMBIO_FAILURE_LIMIT", err)
 	c.TrustedProxies, err = parseProxies(s.TrustedProxies)
 	m.check("CAMBIO_TRUSTED_PROXIES", err)
 	c.MasterKey, err = parseMasterKey(getenv(EnvMasterKey), s.MasterKeyFile, c.Store)

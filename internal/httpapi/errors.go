@@ -83,6 +83,9 @@ func answerFor(err error, reasons bool) answer {
 	var spent *verifier.SpentError
 	var limited *verifier.RateLimitedError
 	var routing *echo.HTTPError
+	if a, over := tooMany(err); over {
+		return a
+	}
 	switch {
 	case errors.As(err, &request):
 		return say(request.status, request.code, request.description)

@@ -51,6 +51,7 @@ func (s *Server) withClient(c echo.Context, do func(call *call, parts *Parts, to
 	call := &call{began: time.Now(), remote: c.RealIP()}
 	said, err := s.ofToken(c, call, do)
 	if err != nil {
+		err = s.judged(call, err)
 		refusal := answerFor(err, false)
 		refusal.write(c)
 		s.logRefused(c.Request().Context(), call, refusal, err)

@@ -23,6 +23,7 @@ type call struct {
 	grant  verifier.Grant
 	kid    string
 	jti    string
+	tried  tried
 }
 
 func (c *call) mayKnowReasons() bool {
@@ -61,6 +62,10 @@ func (c *call) granted() []slog.Attr {
 // sent it repeats only what we have on record.
 func (s *Server) logRefused(ctx context.Context, c *call, a answer, err error) {
 	s.countRefused(c, err)
+	var over *tooManyError
+	if errors.As(err, &over) {
+		return // counted, and logged with the others
+	}
 	attrs := []slog.Attr{
 		slog.String("outcome", a.body.Error),
 		slog.Int("status", a.status),

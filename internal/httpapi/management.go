@@ -115,6 +115,7 @@ func (s *Server) admitManager(r *request) (release func(), err error) {
 	if r.parts = s.parts.Load(); r.parts == nil {
 		err = errStarting
 	} else {
+		r.call.tried.credentials = attempted(r.echo.Request().Header, nil)
 		var cred credentials
 		if cred, err = credentialsOf(r.echo.Request().Header, nil); err == nil {
 			r.call.client, err = r.parts.Exchange.AuthenticateFresh(r.echo.Request().Context(), cred.id, cred.secret)

@@ -55,6 +55,9 @@ var managedRefusals = []struct {
 func problemFor(err error) (answer, []wire.FieldProblem) {
 	var fields *fieldsError
 	var request *requestError
+	if a, over := tooMany(err); over {
+		return a, nil
+	}
 	switch {
 	case errors.As(err, &fields):
 		return say(fields.status, "", fields.Error()), fields.fields
@@ -112,6 +115,7 @@ func invalidFields(err error) []wire.FieldProblem {
 
 // refuseManaged answers with a problem, and logs it.
 func (s *Server) refuseManaged(r *request, err error) {
+	err = s.judged(r.call, err)
 	refusal, fields := problemFor(err)
 	writeProblem(r.echo, refusal, fields)
 	s.logRefused(r.echo.Request().Context(), r.call, refusal, withoutIDs(r, err))

@@ -30,8 +30,10 @@ import (
 
 	"github.com/cambio-auth/cambio/internal/audit"
 	"github.com/cambio-auth/cambio/internal/exchange"
+	"github.com/cambio-auth/cambio/internal/failures"
 	"github.com/cambio-auth/cambio/internal/manage"
 	"github.com/cambio-auth/cambio/issuer"
+	"github.com/cambio-auth/cambio/verifier"
 )
 
 // Bounds of a connection. A request that takes longer is cut off.
@@ -52,6 +54,9 @@ type Config struct {
 	Grace          time.Duration  // for exchanges in flight when we stop; zero: 15 s
 	Algorithms     []string       // that tokens are signed with; zero: EdDSA
 	TLS            *tls.Config    // of the public listener; nil: plain HTTP
+
+	FailureLimit verifier.Rate    // of bad keys and credentials; zero: failures.DefaultLimit
+	Now          func() time.Time // that it goes by; zero: time.Now
 }
 
 // Server answers HTTP.
@@ -62,6 +67,7 @@ type Server struct {
 	openapi  document
 	base     string        // the issuer's path
 	slots    chan struct{} // one for every exchange that runs
+	failures *failures.Limiter
 	grace    time.Duration
 	tls      *tls.Config
 	public   *echo.Echo
@@ -96,12 +102,17 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Grace <= 0 {
 		cfg.Grace = 15 * time.Second
 	}
+	limiter, err := failures.New(failures.Config{Limit: cfg.FailureLimit, Log: cfg.Log, Now: cfg.Now})
+	if err != nil {
+		return nil, fmt.Errorf("httpapi: Config.FailureLimit: %w", err)
+	}
 	s := &Server{
 		log:      cfg.Log,
 		metadata: metadata,
 		openapi:  openapi,
 		base:     base,
 		slots:    make(chan struct{}, cfg.MaxConcurrent),
+		failures: limiter,
 		grace:    cfg.Grace,
 		tls:      cfg.TLS,
 	}
@@ -153,6 +164,8 @@ func (s *Server) Run(ctx context.Context, public, ops net.Listener) error {
 	for i, listener := range []net.Listener{public, ops} {
 		serving.Go(func() { ended <- serve(servers[i], listener) })
 	}
+	counting, end := context.WithCancel(outlives)
+	serving.Go(func() { s.failures.Run(counting) })
 	var err error
 	select {
 	case <-ctx.Done():
@@ -162,6 +175,7 @@ func (s *Server) Run(ctx context.Context, public, ops net.Listener) error {
 	for _, srv := range servers { // the public one first: /readyz answers to the end
 		err = errors.Join(err, s.stop(outlives, srv))
 	}
+	end()
 	serving.Wait()
 	return err
 }

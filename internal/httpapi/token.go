@@ -27,6 +27,7 @@ func (s *Server) token(c echo.Context) error {
 	call := &call{began: time.Now(), remote: c.RealIP()}
 	answer, err := s.exchangeForm(c, call)
 	if err != nil {
+		err = s.judged(call, err)
 		refusal := answerFor(err, call.mayKnowReasons())
 		refusal.write(c)
 		s.logRefused(c.Request().Context(), call, refusal, err)
@@ -64,7 +65,7 @@ func (s *Server) exchangeForm(c echo.Context, call *call) (wire.TokenResponse, e
 	if req.IdempotencyKey, err = idempotencyKey(c.Request().Header); err != nil {
 		return wire.TokenResponse{}, err
 	}
-	call.asked = req.Targets
+	call.asked, call.tried.key = req.Targets, f.get(wire.FieldSubjectToken)
 	tok, grant, err := parts.Exchange.Exchange(c.Request().Context(), call.client, req)
 	call.grant = grant
 	if err != nil {
@@ -99,6 +100,7 @@ func (s *Server) admit(c echo.Context, f form, call *call) (parts *Parts, releas
 	if parts = s.parts.Load(); parts == nil {
 		err = errStarting
 	} else {
+		call.tried.credentials = attempted(c.Request().Header, f)
 		err = authenticate(c, parts.Exchange, f, call)
 	}
 	if err != nil {

@@ -24,6 +24,7 @@ func (s *Server) verify(c echo.Context) error {
 	noStore(c.Response().Header())
 	found, err := s.verifyBody(c, call)
 	if err != nil {
+		err = s.judged(call, err)
 		refusal, fields := verifyProblem(err)
 		writeProblem(c, refusal, fields)
 		s.logRefused(c.Request().Context(), call, refusal, err)
@@ -58,8 +59,13 @@ func (s *Server) verifyBody(c echo.Context, call *call) (exchange.Verified, erro
 	if req.Audience != "" {
 		call.asked = []string{req.Audience}
 	}
+	call.tried.key = req.Key.Reveal()
 	found, err := parts.Exchange.Verify(c.Request().Context(), call.client, req)
 	call.grant = found.Grant
+	var over *tooManyError
+	if errors.As(s.judged(call, found.Refusal), &over) {
+		err = over
+	}
 	return found, err
 }
 
@@ -113,6 +119,9 @@ func payable(cost int64) error {
 func verifyProblem(err error) (answer, []wire.FieldProblem) {
 	var request *requestError
 	var fields *fieldsError
+	if a, over := tooMany(err); over {
+		return a, nil
+	}
 	switch {
 	case errors.Is(err, exchange.ErrRight):
 		return problemFor(errForbidden)
