@@ -169,6 +169,7 @@ type Keyspace struct {
 	TokenLifetime   time.Duration // zero: the server's default
 	PublishMetadata bool          // a key's metadata goes into its tokens, up to MaxTokenMetadata
 	ImportedKeys    bool          // may hold keys of other forms
+	WeakKeys        bool          // may hold keys that can be guessed
 	CreatedAt       time.Time
 }
 

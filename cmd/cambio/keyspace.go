@@ -25,6 +25,7 @@ type keyspaceCreateCmd struct {
 	TokenLifetime   time.Duration `placeholder:"DURATION" help:"How long tokens of its keys live, at most 15m. Default: the server's."`
 	PublishMetadata bool          `help:"Put the metadata of its keys into their tokens."`
 	ImportedKeys    bool          `help:"It will hold keys that were made elsewhere, in other forms."`
+	WeakKeys        bool          `help:"Some of them can be guessed: limit failures harder."`
 	changeFlags     `embed:""`
 }
 
@@ -51,6 +52,7 @@ func (c *keyspaceCreateCmd) Run(ctx context.Context, p process) error {
 			TokenLifetime:   c.TokenLifetime,
 			PublishMetadata: c.PublishMetadata,
 			ImportedKeys:    c.ImportedKeys,
+			WeakKeys:        c.WeakKeys,
 		})
 		if err != nil {
 			return flagsFor(err, keyspaceFlags())
@@ -127,6 +129,7 @@ func (o output) printKeyspace(p process, ks manage.KeyspaceRecord) error {
 	out.line("tokens live", showDuration(ks.TokenLifetime, "as long as the server says"))
 	out.line("metadata", yes(v.PublishMetadata, "published in tokens", "private"))
 	out.line("imported keys", yes(v.ImportedKeys, "yes", "no"))
+	out.some("weak keys", yes(v.WeakKeys, "yes, so failures are limited harder", ""))
 	out.line("created", showTime(v.CreatedAt, "-"))
 	out.some("changed", showTime(v.ChangedAt, ""))
 	out.line("version", strconv.FormatInt(v.Version, 10))

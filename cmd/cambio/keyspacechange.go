@@ -16,6 +16,7 @@ type keyspaceUpdateCmd struct {
 	TokenLifetime   *time.Duration `placeholder:"DURATION" help:"How long tokens of its keys live; 0s: as long as the server says."`
 	PublishMetadata *bool          `negatable:"" help:"Put the metadata of its keys into their tokens."`
 	ImportedKeys    *bool          `negatable:"" help:"It holds keys that were made elsewhere, in other forms."`
+	WeakKeys        *bool          `negatable:"" help:"Some of them can be guessed: limit failures harder."`
 	versionFlag     `embed:""`
 	changeFlags     `embed:""`
 }
@@ -24,6 +25,8 @@ func (*keyspaceUpdateCmd) Help() string {
 	return `What is not named stays. Keys keep their form and expiry; the rest is of consequence at their next exchange.
 
 Where a keyspace holds imported keys, a wrong checksum proves nothing, and every key that a client presents is looked up. So end it with --no-imported-keys when the last of them has been rotated.
+
+Where some keys can be guessed, a client and address that presented too many bad keys is refused every key of another form than ours for a while, good ones too. An import with --allow-weak turns it on where it meets such a key; of a digest nobody can tell.
 
 Examples:
 
@@ -34,7 +37,7 @@ Examples:
 func (c *keyspaceUpdateCmd) Run(ctx context.Context, p process) error {
 	patch := manage.KeyspacePatch{
 		Prefix: c.Prefix, KeyLifetime: c.KeyLifetime, TokenLifetime: c.TokenLifetime,
-		PublishMetadata: c.PublishMetadata, ImportedKeys: c.ImportedKeys,
+		PublishMetadata: c.PublishMetadata, ImportedKeys: c.ImportedKeys, WeakKeys: c.WeakKeys,
 	}
 	if patch == (manage.KeyspacePatch{}) {
 		return &usageError{errors.New("nothing to change: name what is to be otherwise; see cambio keyspace update --help")}

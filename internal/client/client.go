@@ -89,6 +89,9 @@ type Client struct {
 	// ImportedKeys is derived: a keyspace that it may use holds keys of other
 	// forms, so a checksum proves nothing.
 	ImportedKeys bool
+
+	// WeakKeys is derived: a keyspace that it may use holds keys that can be guessed.
+	WeakKeys bool
 }
 
 // Secret is a client's secret as stored.

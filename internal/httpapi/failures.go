@@ -56,6 +56,8 @@ func (s *Server) judged(c *call, err error) error {
 	case errors.As(err, &over): // already
 	case errors.Is(err, exchange.ErrClient) && c.tried.credentials != nil:
 		wait = s.failures.Failed(failures.SubjectOf("", c.remote), *c.tried.credentials)
+	case verifier.BadKey(err) && c.guesses():
+		wait = s.failures.Guessed(failures.SubjectOf(c.client.ID, c.remote), failures.AttemptOf(c.tried.key))
 	case verifier.BadKey(err):
 		wait = s.failures.Failed(failures.SubjectOf(c.client.ID, c.remote), failures.AttemptOf(c.tried.key))
 	}
@@ -63,6 +65,34 @@ func (s *Server) judged(c *call, err error) error {
 		return &tooManyError{err, wait}
 	}
 	return err
+}
+
+// guesses reports whether what the client has presented may be somebody's guess: it may
+// use keys that can be guessed, and this is no key of our own form, none of which can.
+func (c *call) guesses() bool {
+	return c.client.WeakKeys && !exchange.LooksLikeJWT(c.tried.key) && !verifier.WellFormed(verifier.NewSecret(c.tried.key))
+}
+
+// held refuses a guess unseen where too many have failed, also one that is right:
+// otherwise the limit would slow no guessing down. key is what was presented.
+func (s *Server) held(c *call, key string) error {
+	c.tried.key = key
+	if !c.guesses() {
+		return nil
+	}
+	if wait := s.failures.Hold(failures.SubjectOf(c.client.ID, c.remote)); wait > 0 {
+		return &tooManyError{verifier.ErrUnknown, wait}
+	}
+	return nil
+}
+
+// missed counts a guess unless it has found something, where it is otherwise no error.
+func (s *Server) missed(c *call, found bool) error {
+	var over *tooManyError
+	if !found && c.guesses() && errors.As(s.judged(c, verifier.ErrUnknown), &over) {
+		return over
+	}
+	return nil
 }
 
 // tooMany is the answer to a tooManyError, the same for all that can be wrong.

@@ -22,6 +22,9 @@ func (s *Server) introspect(c echo.Context) error {
 		if err != nil {
 			return nil, err
 		}
+		if err := s.missed(call, found.Active); err != nil {
+			return nil, err
+		}
 		s.log.LogAttrs(c.Request().Context(), slog.LevelInfo, "introspected",
 			slog.String("client", call.client.ID), slog.Bool("active", found.Active), slog.String("key_id", string(found.KeyID)),
 			slog.Duration("duration", time.Since(call.began)), slog.String("remote", call.remote))
@@ -36,6 +39,9 @@ func (s *Server) revoke(c echo.Context) error {
 		ctx := audit.By(c.Request().Context(), audit.Actor{From: call.remote})
 		id, err := parts.Exchange.Revoke(ctx, call.client, token)
 		if err != nil {
+			return nil, err
+		}
+		if err := s.missed(call, id != ""); err != nil {
 			return nil, err
 		}
 		s.log.LogAttrs(c.Request().Context(), slog.LevelInfo, "revoked",
@@ -74,6 +80,9 @@ func (s *Server) ofToken(c echo.Context, call *call, do func(call *call, parts *
 	token := f.get(wire.FieldToken)
 	if token == "" {
 		return nil, errToken
+	}
+	if err := s.held(call, token); err != nil {
+		return nil, err
 	}
 	return do(call, parts, token)
 }

@@ -65,6 +65,7 @@ func createKeyspace(r *request) (result, error) {
 		TokenLifetime:   seconds(zero(given[int64](b, "token_lifetime"))),
 		PublishMetadata: zero(given[bool](b, "publish_metadata")),
 		ImportedKeys:    zero(given[bool](b, "imported_keys")),
+		WeakKeys:        zero(given[bool](b, "weak_keys")),
 	}
 	if err := b.wrong(nil); err != nil {
 		return result{}, err
@@ -96,6 +97,7 @@ func patchKeyspace(r *request) (result, error) {
 		TokenLifetime:   lifetime(b, "token_lifetime"),
 		PublishMetadata: given[bool](b, "publish_metadata"),
 		ImportedKeys:    given[bool](b, "imported_keys"),
+		WeakKeys:        given[bool](b, "weak_keys"),
 	}
 	if err := b.wrong(nil); err != nil {
 		return result{}, err

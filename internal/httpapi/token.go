@@ -65,7 +65,10 @@ func (s *Server) exchangeForm(c echo.Context, call *call) (wire.TokenResponse, e
 	if req.IdempotencyKey, err = idempotencyKey(c.Request().Header); err != nil {
 		return wire.TokenResponse{}, err
 	}
-	call.asked, call.tried.key = req.Targets, f.get(wire.FieldSubjectToken)
+	call.asked = req.Targets
+	if err := s.held(call, f.get(wire.FieldSubjectToken)); err != nil {
+		return wire.TokenResponse{}, err
+	}
 	tok, grant, err := parts.Exchange.Exchange(c.Request().Context(), call.client, req)
 	call.grant = grant
 	if err != nil {

@@ -59,7 +59,9 @@ func (s *Server) verifyBody(c echo.Context, call *call) (exchange.Verified, erro
 	if req.Audience != "" {
 		call.asked = []string{req.Audience}
 	}
-	call.tried.key = req.Key.Reveal()
+	if err := s.held(call, req.Key.Reveal()); err != nil {
+		return exchange.Verified{}, err
+	}
 	found, err := parts.Exchange.Verify(c.Request().Context(), call.client, req)
 	call.grant = found.Grant
 	var over *tooManyError

@@ -47,7 +47,7 @@ func TestBetterAuthKeys(t *testing.T) {
 			want: func(k *manage.ImportKey) { k.Digest = verifier.Digest(sum(base64url(secret))) }},
 		"a short key is refused": {row: row{"key": "tooshortakey1234567"}, rules: plain, err: "has 19 characters"},
 		"a short key is taken, if that was said": {row: row{"key": "tooshortakey1234567"}, rules: weak, note: "can be guessed",
-			want: func(k *manage.ImportKey) { k.Digest = verifier.Digest(sum("tooshortakey1234567")) }},
+			want: func(k *manage.ImportKey) { k.Digest, k.Weak = verifier.Digest(sum("tooshortakey1234567")), true }},
 		"a key of 20 characters is not short": {row: row{"key": "tooshortakey12345678"}, rules: plain,
 			want: func(k *manage.ImportKey) { k.Digest = verifier.Digest(sum("tooshortakey12345678")) }},
 		"a key of 513 bytes is refused":     {row: row{"key": strings.Repeat("k", 513)}, rules: plain, err: "1 to 512 bytes"},

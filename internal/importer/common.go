@@ -127,6 +127,7 @@ func (f *fields) plain(name string) *verifier.Secret {
 		f.refuse(name, "has %d characters, and under %d a key can be guessed; --allow-weak takes it all the same", n, weakKey)
 		return nil
 	case n < weakKey:
+		f.found.weak = true
 		f.note("%s: has %d characters, so it can be guessed", f.path+name, n)
 	}
 	secret := verifier.NewSecret(key)

@@ -86,6 +86,7 @@ func mapRow(t text, rules Rules, fold bool, key func(*fields) manage.ImportKey) 
 	}
 	f := &fields{members: members, fold: fold, rules: rules, found: &findings{}}
 	row.Key = key(f)
+	row.Key.Weak = f.found.weak
 	row.Notes = f.found.notes
 	if bad := f.found.bad; len(bad) > 0 {
 		row.Err = errors.New(strings.Join(bad, "; "))
@@ -94,7 +95,10 @@ func mapRow(t text, rules Rules, fold bool, key func(*fields) manage.ImportKey) 
 }
 
 // findings are what there is to say about a row.
-type findings struct{ notes, bad []string }
+type findings struct {
+	notes, bad []string
+	weak       bool // its key can be guessed
+}
 
 // fields reads the members of an object, and collects what is wrong with them.
 type fields struct {

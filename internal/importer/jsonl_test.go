@@ -40,7 +40,9 @@ func TestJSONLinesKeys(t *testing.T) {
 		"not neither":                  {row: row{"key": nil}, err: "key: is missing, and key_sha256 too"},
 		"a short key is refused":       {row: row{"key": "tooshortakey"}, err: "key: has 12 characters"},
 		"a short key is taken, if it is said": {row: row{"key": "tooshortakey"}, rules: importer.Rules{AllowWeak: true}, note: "can be guessed",
-			want: func(k *manage.ImportKey) { k.Digest, k.Start = verifier.Digest(sum("tooshortakey")), "too" }},
+			want: func(k *manage.ImportKey) {
+				k.Digest, k.Start, k.Weak = verifier.Digest(sum("tooshortakey")), "too", true
+			}},
 		"members are exact":     {row: row{"Owner": "x"}, err: `"Owner": is not a member`},
 		"and no others":         {row: row{"expiry": 1}, err: `"expiry": is not a member`},
 		"nor is a key told":     {row: row{secret: row{}}, err: `"QuiteLon…": is not a member`},

@@ -18,6 +18,9 @@ type Target interface {
 	// there take keys of other forms. It returns what it did.
 	PrepareImport(ctx context.Context, keyspaces []string, dryRun bool) (notes []string, err error)
 
+	// PrepareWeak has keyspaces take keys that can be guessed. It returns what it did.
+	PrepareWeak(ctx context.Context, keyspaces []string, dryRun bool) (notes []string, err error)
+
 	// ImportKeys stores keys, each with a result of its own, in one transaction.
 	ImportKeys(ctx context.Context, rows []manage.ImportKey, dryRun bool) ([]manage.ImportResult, error)
 }
@@ -72,7 +75,7 @@ const batchSize = 1000
 // error. Running it again changes nothing that was imported, so whatever stopped a
 // run, it may be run again.
 func Run(ctx context.Context, source Source, target Target, opts Options) (Summary, error) {
-	r := run{target: target, opts: opts, lines: map[half]int{}, prepared: map[string]bool{}}
+	r := run{target: target, opts: opts, lines: map[half]int{}, prepared: map[string]bool{}, weak: map[string]bool{}}
 	r.summary = Summary{DryRun: opts.DryRun, Notes: []string{}}
 	batch := make([]Row, 0, batchSize)
 	for row, err := range source {
@@ -98,6 +101,7 @@ type run struct {
 	opts     Options
 	lines    map[half]int // where a digest came first
 	prepared map[string]bool
+	weak     map[string]bool // prepared for keys that can be guessed
 	summary  Summary
 }
 
@@ -165,14 +169,17 @@ func (r *run) store(ctx context.Context, outcomes []Outcome, good []int, dryRun 
 		return nil
 	}
 	keys := make([]manage.ImportKey, len(good))
-	var missing []string
+	var missing, weak []string
 	for i, at := range good {
 		keys[i] = outcomes[at].Key
 		if name := keys[i].Keyspace; !r.prepared[name] && !slices.Contains(missing, name) {
 			missing = append(missing, name)
 		}
+		if name := keys[i].Keyspace; keys[i].Weak && !r.weak[name] && !slices.Contains(weak, name) {
+			weak = append(weak, name)
+		}
 	}
-	if err := r.prepare(ctx, missing, dryRun); err != nil {
+	if err := r.prepare(ctx, missing, weak, dryRun); err != nil {
 		return err
 	}
 	results, err := r.target.ImportKeys(ctx, keys, dryRun)
@@ -199,18 +206,27 @@ func oneLine(err error) error {
 
 // prepare has keyspaces ready before the first key goes into them. The trial of a
 // strict run is none of its dry runs, and leaves them to what follows.
-func (r *run) prepare(ctx context.Context, keyspaces []string, dryRun bool) error {
-	if len(keyspaces) == 0 || dryRun != r.opts.DryRun {
+func (r *run) prepare(ctx context.Context, keyspaces, weak []string, dryRun bool) error {
+	if len(keyspaces)+len(weak) == 0 || dryRun != r.opts.DryRun {
 		return nil
 	}
 	slices.Sort(keyspaces)
+	slices.Sort(weak)
 	notes, err := r.target.PrepareImport(ctx, keyspaces, dryRun)
 	if err != nil {
 		return err
 	}
+	more, err := r.target.PrepareWeak(ctx, weak, dryRun)
+	if err != nil {
+		return err
+	}
+	notes = append(notes, more...)
 	r.summary.Notes = append(r.summary.Notes, notes...)
 	for _, name := range keyspaces {
 		r.prepared[name] = true
+	}
+	for _, name := range weak {
+		r.weak[name] = true
 	}
 	if len(notes) == 0 || dryRun {
 		return nil

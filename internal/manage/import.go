@@ -27,6 +27,7 @@ type ImportKey struct {
 	CreatedAt   time.Time       // zero: now
 	ExpiresAt   time.Time       // whole seconds; zero: never
 	Budget      verifier.Budget // without ID
+	Weak        bool            // it can be guessed
 }
 
 // What comes of a key that is imported.
@@ -49,7 +50,7 @@ var (
 	errDeleted  = errors.New("key: was imported before, and deleted since")
 	errAnother  = errors.New("key: is there already, with another keyspace, owner or external id")
 	errRepeated = errors.New("key: comes twice")
-	errUnready  = &InvalidError{"keyspace", errors.New("is not there, or takes no imported keys")}
+	errUnready  = &InvalidError{"keyspace", errors.New("is not there, or takes no such imported keys")}
 )
 
 // PrepareImport has keyspaces take keys of other forms: those that are missing are
@@ -94,11 +95,32 @@ func (m *Manager) prepare(ctx context.Context, name string, dryRun bool) (note s
 	return note, err
 }
 
+// PrepareWeak marks keyspaces as holding keys that can be guessed. Until that is done
+// no such key may go into them: attempts at it would not be limited. Notes are those of
+// PrepareImport, which comes first.
+func (m *Manager) PrepareWeak(ctx context.Context, keyspaces []string, dryRun bool) (notes []string, err error) {
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(keyspaces))) {
+		ks, err := m.Keyspace(ctx, name)
+		missing := dryRun && errors.Is(err, ErrNotFound) // yet
+		weak := true
+		if err == nil && !ks.WeakKeys && !dryRun {
+			_, err = m.PatchKeyspace(ctx, name, KeyspacePatch{WeakKeys: &weak})
+		}
+		if err != nil && !missing {
+			return notes, fmt.Errorf("keyspace %.64q: %w", name, err)
+		}
+		if !ks.WeakKeys {
+			notes = append(notes, "keyspace "+name+": holds keys that can be guessed, so failures are limited harder")
+		}
+	}
+	return notes, nil
+}
+
 // ImportKeys stores keys in one transaction, at most a few thousand at a time, and
 // returns what came of each, in order. A key that is not good, or in conflict, does
 // not stop the others; one that is there with the same keyspace, owner and external
 // id is left alone, so importing twice changes nothing. Keyspaces must have been
-// prepared by PrepareImport. A dry run tells what would come of it.
+// prepared by PrepareImport, for weak keys by PrepareWeak too. A dry run tells what would come of it.
 func (m *Manager) ImportKeys(ctx context.Context, keys []ImportKey, dryRun bool) (results []ImportResult, err error) {
 	bad := make([]error, len(keys))
 	for i := range keys {
@@ -154,7 +176,7 @@ func (m *Manager) judge(ctx context.Context, tx Tx, keys []ImportKey, bad []erro
 		case bad[i] != nil:
 			*result = ImportResult{Outcome: ImportInvalid, Err: bad[i]}
 			continue
-		case !ready[key.Keyspace] && !dryRun:
+		case !dryRun && !key.fits(ready[key.Keyspace]):
 			*result = ImportResult{Outcome: ImportInvalid, Err: errUnready}
 			continue
 		case !m.by.gives(key.Permissions) || !m.by.names(key.Audiences):
@@ -179,16 +201,16 @@ func (m *Manager) judge(ctx context.Context, tx Tx, keys []ImportKey, bad []erro
 	return batch, nil
 }
 
-// lockReady locks the keyspaces of good keys and tells which take imported ones. A
-// dry run locks none: they may be missing yet.
-func (m *Manager) lockReady(ctx context.Context, tx Tx, keys []ImportKey, bad []error, dryRun bool) (map[string]bool, error) {
-	ready := map[string]bool{}
+// lockReady locks the keyspaces of good keys and returns those that are there. A dry
+// run locks none: they may be missing yet.
+func (m *Manager) lockReady(ctx context.Context, tx Tx, keys []ImportKey, bad []error, dryRun bool) (map[string]verifier.Keyspace, error) {
+	ready := map[string]verifier.Keyspace{}
 	if dryRun {
 		return ready, nil
 	}
 	for i, key := range keys {
 		if bad[i] == nil {
-			ready[key.Keyspace] = false
+			ready[key.Keyspace] = verifier.Keyspace{}
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(ready)) {
@@ -196,9 +218,14 @@ func (m *Manager) lockReady(ctx context.Context, tx Tx, keys []ImportKey, bad []
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return nil, err
 		}
-		ready[name] = err == nil && ks.ImportedKeys
+		ready[name] = ks.Keyspace
 	}
 	return ready, nil
+}
+
+// fits reports whether a keyspace takes such a key.
+func (k *ImportKey) fits(ks verifier.Keyspace) bool {
+	return ks.ImportedKeys && (ks.WeakKeys || !k.Weak)
 }
 
 func taken(ctx context.Context, tx Tx, keys []ImportKey) (map[verifier.Digest]KeyRecord, error) {

@@ -24,6 +24,7 @@ type NewKeyspace struct {
 	TokenLifetime   time.Duration // zero: the server's default; at most 15 min
 	PublishMetadata bool          // put a key's metadata into its tokens
 	ImportedKeys    bool          // it may hold keys of other forms
+	WeakKeys        bool          // it may hold keys that can be guessed
 }
 
 // CreateKeyspace fails with InvalidErrors, with ErrExists, or with ErrForbidden for
@@ -37,6 +38,7 @@ func (m *Manager) CreateKeyspace(ctx context.Context, n NewKeyspace) (KeyspaceRe
 		TokenLifetime:   n.TokenLifetime,
 		PublishMetadata: n.PublishMetadata,
 		ImportedKeys:    n.ImportedKeys,
+		WeakKeys:        n.WeakKeys,
 	}
 	if err := errors.Join(validName(n.Name), validKeyspace(ks)); err != nil {
 		return KeyspaceRecord{}, err
@@ -118,6 +120,7 @@ type KeyspacePatch struct {
 	TokenLifetime   *time.Duration
 	PublishMetadata *bool
 	ImportedKeys    *bool
+	WeakKeys        *bool
 }
 
 // PatchKeyspace fails with InvalidErrors, ErrNotFound or ErrChanged.
@@ -154,6 +157,7 @@ func (p KeyspacePatch) apply(ks *verifier.Keyspace) {
 	set(&ks.TokenLifetime, p.TokenLifetime)
 	set(&ks.PublishMetadata, p.PublishMetadata)
 	set(&ks.ImportedKeys, p.ImportedKeys)
+	set(&ks.WeakKeys, p.WeakKeys)
 }
 
 // set replaces a value if there is another.

@@ -71,6 +71,7 @@ func (ks KeyspaceRecord) Wire() wire.Keyspace {
 		TokenLifetime:   int64(ks.TokenLifetime / time.Second),
 		PublishMetadata: ks.PublishMetadata,
 		ImportedKeys:    ks.ImportedKeys,
+		WeakKeys:        ks.WeakKeys,
 		CreatedAt:       wire.Pointer(ks.CreatedAt),
 		ChangedAt:       wire.Pointer(ks.ChangedAt),
 		Version:         ks.Version,

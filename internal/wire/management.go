@@ -72,6 +72,7 @@ type Keyspace struct {
 	TokenLifetime   int64      `json:"token_lifetime"` // seconds; 0: the server's default
 	PublishMetadata bool       `json:"publish_metadata"`
 	ImportedKeys    bool       `json:"imported_keys"`
+	WeakKeys        bool       `json:"weak_keys"`
 	CreatedAt       *time.Time `json:"created_at"`
 	ChangedAt       *time.Time `json:"changed_at"`
 	Version         int64      `json:"version"`

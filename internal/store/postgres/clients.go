@@ -16,6 +16,8 @@ const (
 	selectClients = `SELECT c.id, c.rights, c.audiences, c.keyspaces, c.permissions, c.algorithm, c.disabled, c.created_at, c.changed_at, c.version,
 		EXISTS (SELECT 1 FROM keyspaces s
 			WHERE s.imported_keys AND (s.name = ANY (c.keyspaces) OR '` + client.AnyKeyspace + `' = ANY (c.keyspaces))),
+		EXISTS (SELECT 1 FROM keyspaces s
+			WHERE s.weak_keys AND (s.name = ANY (c.keyspaces) OR '` + client.AnyKeyspace + `' = ANY (c.keyspaces))),
 		ARRAY (SELECT x.digest FROM client_secrets x WHERE x.client_id = c.id ORDER BY x.position),
 		ARRAY (SELECT x.created_at FROM client_secrets x WHERE x.client_id = c.id ORDER BY x.position)
 	FROM clients c`
@@ -162,7 +164,7 @@ func scanClient(row pgx.CollectableRow) (c client.Client, err error) {
 	var secrets [][]byte
 	var since []pgtype.Int8
 	err = row.Scan(&c.ID, &rights, &c.Audiences, &c.Keyspaces, &permissions, &c.Algorithm, &c.Disabled, &created, &changed, &c.Version,
-		&c.ImportedKeys, &secrets, &since)
+		&c.ImportedKeys, &c.WeakKeys, &secrets, &since)
 	if err != nil {
 		return c, err
 	}

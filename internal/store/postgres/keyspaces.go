@@ -12,7 +12,7 @@ import (
 	"github.com/cambio-auth/cambio/verifier"
 )
 
-const keyspaceColumns = `s.name, s.prefix, s.key_lifetime, s.token_lifetime, s.publish_metadata, s.imported_keys, s.created_at`
+const keyspaceColumns = `s.name, s.prefix, s.key_lifetime, s.token_lifetime, s.publish_metadata, s.imported_keys, s.weak_keys, s.created_at`
 
 // keyspaceRow is a keyspace as its columns hold it.
 type keyspaceRow struct {
@@ -22,7 +22,7 @@ type keyspaceRow struct {
 
 func (r *keyspaceRow) dest(ks *verifier.Keyspace) []any {
 	return []any{
-		&ks.Name, &ks.Prefix, &r.keyLifetime, &r.tokenLifetime, &ks.PublishMetadata, &ks.ImportedKeys, &r.created,
+		&ks.Name, &ks.Prefix, &r.keyLifetime, &r.tokenLifetime, &ks.PublishMetadata, &ks.ImportedKeys, &ks.WeakKeys, &r.created,
 	}
 }
 
@@ -48,10 +48,10 @@ const (
 	// Who locks several takes the keyspace that always exists last.
 	lockKeyspaces = `SELECT 1 FROM keyspaces k WHERE $1::text IN ('', k.name) ORDER BY k.name = 'default', k.name FOR NO KEY UPDATE`
 
-	insertKeyspace = `INSERT INTO keyspaces (name, prefix, key_lifetime, token_lifetime, publish_metadata, imported_keys, created_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7)`
+	insertKeyspace = `INSERT INTO keyspaces (name, prefix, key_lifetime, token_lifetime, publish_metadata, imported_keys, weak_keys, created_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`
 	updateKeyspace = `UPDATE keyspaces SET prefix = $2, key_lifetime = $3, token_lifetime = $4, publish_metadata = $5, imported_keys = $6,
-		changed_at = $7, version = version + 1 WHERE name = $1`
+		weak_keys = $7, changed_at = $8, version = version + 1 WHERE name = $1`
 
 	// What a client says of ImportedKeys depends on a keyspace that may come, so the
 	// two must not come at the same time: one that is being added would not see the
@@ -129,7 +129,7 @@ func (c *change) SaveKeyspace(ctx context.Context, ks verifier.Keyspace) error {
 func keyspaceStatement(sql string, ks verifier.Keyspace, at time.Time) (statement, error) {
 	stamp, err := stamp(at)
 	return statement{sql, []any{
-		ks.Name, ks.Prefix, int64(ks.KeyLifetime), int64(ks.TokenLifetime), ks.PublishMetadata, ks.ImportedKeys, stamp,
+		ks.Name, ks.Prefix, int64(ks.KeyLifetime), int64(ks.TokenLifetime), ks.PublishMetadata, ks.ImportedKeys, ks.WeakKeys, stamp,
 	}}, err
 }
 

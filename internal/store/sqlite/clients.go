@@ -15,6 +15,8 @@ const selectClients = `SELECT c.id, c.rights, c.audiences, c.keyspaces, c.permis
 		c.changed_at, c.version,
 		EXISTS (SELECT 1 FROM keyspaces s JOIN json_each(c.keyspaces) may
 			ON may.value IN (s.name, '` + client.AnyKeyspace + `') WHERE s.imported_keys),
+		EXISTS (SELECT 1 FROM keyspaces s JOIN json_each(c.keyspaces) may
+			ON may.value IN (s.name, '` + client.AnyKeyspace + `') WHERE s.weak_keys),
 		x.digest, x.created_at
 	FROM clients c LEFT JOIN client_secrets x ON x.client_id = c.id `
 
@@ -73,7 +75,7 @@ func scanClient(row scanner) (client.Client, error) {
 	var digest sql.Null[[]byte]
 	var secret client.Secret
 	err := row.Scan(&c.ID, jsonTo{&c.Rights}, jsonTo{&c.Audiences}, jsonTo{&c.Keyspaces}, jsonTo{&c.Permissions},
-		&c.Algorithm, &c.Disabled, stampTo{&c.CreatedAt}, stampTo{&c.ChangedAt}, &c.Version, &c.ImportedKeys,
+		&c.Algorithm, &c.Disabled, stampTo{&c.CreatedAt}, stampTo{&c.ChangedAt}, &c.Version, &c.ImportedKeys, &c.WeakKeys,
 		&digest, stampTo{&secret.CreatedAt})
 	if err != nil || !digest.Valid {
 		return c, err

@@ -12,11 +12,11 @@ import (
 	"github.com/cambio-auth/cambio/verifier"
 )
 
-const keyspaceColumns = `s.name, s.prefix, s.key_lifetime, s.token_lifetime, s.publish_metadata, s.imported_keys, s.created_at`
+const keyspaceColumns = `s.name, s.prefix, s.key_lifetime, s.token_lifetime, s.publish_metadata, s.imported_keys, s.weak_keys, s.created_at`
 
 func keyspaceDest(ks *verifier.Keyspace) []any {
 	return []any{
-		&ks.Name, &ks.Prefix, &ks.KeyLifetime, &ks.TokenLifetime, &ks.PublishMetadata, &ks.ImportedKeys,
+		&ks.Name, &ks.Prefix, &ks.KeyLifetime, &ks.TokenLifetime, &ks.PublishMetadata, &ks.ImportedKeys, &ks.WeakKeys,
 		stampTo{&ks.CreatedAt},
 	}
 }
@@ -49,9 +49,9 @@ func (s *Store) Keyspaces(ctx context.Context) ([]manage.KeyspaceRecord, error) 
 
 // AddKeyspace implements manage.KeyspaceTx.
 func (c *change) AddKeyspace(ctx context.Context, ks verifier.Keyspace) error {
-	_, err := c.exec(ctx, `INSERT INTO keyspaces (name, prefix, key_lifetime, token_lifetime, publish_metadata, imported_keys, created_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?)`,
-		ks.Name, ks.Prefix, ks.KeyLifetime, ks.TokenLifetime, ks.PublishMetadata, ks.ImportedKeys,
+	_, err := c.exec(ctx, `INSERT INTO keyspaces (name, prefix, key_lifetime, token_lifetime, publish_metadata, imported_keys, weak_keys, created_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+		ks.Name, ks.Prefix, ks.KeyLifetime, ks.TokenLifetime, ks.PublishMetadata, ks.ImportedKeys, ks.WeakKeys,
 		stamp(ks.CreatedAt))
 	if err == nil && ks.ImportedKeys {
 		err = c.touchClients(ctx)
@@ -84,9 +84,9 @@ func (c *change) SaveKeyspace(ctx context.Context, ks verifier.Keyspace) error {
 	if err != nil {
 		return fmt.Errorf("changing a keyspace: %w", err)
 	}
-	_, err = c.exec(ctx, `UPDATE keyspaces SET (prefix, key_lifetime, token_lifetime, publish_metadata, imported_keys, version, changed_at)
-		= (?2, ?3, ?4, ?5, ?6, version + 1, ?7) WHERE name = ?1`,
-		ks.Name, ks.Prefix, ks.KeyLifetime, ks.TokenLifetime, ks.PublishMetadata, ks.ImportedKeys, stamp(c.now))
+	_, err = c.exec(ctx, `UPDATE keyspaces SET (prefix, key_lifetime, token_lifetime, publish_metadata, imported_keys, weak_keys, version, changed_at)
+		= (?2, ?3, ?4, ?5, ?6, ?7, version + 1, ?8) WHERE name = ?1`,
+		ks.Name, ks.Prefix, ks.KeyLifetime, ks.TokenLifetime, ks.PublishMetadata, ks.ImportedKeys, ks.WeakKeys, stamp(c.now))
 	if err == nil && ks.ImportedKeys != before.ImportedKeys {
 		err = c.touchClients(ctx)
 	}

@@ -109,7 +109,7 @@ var wrongFiles = map[string]wrongFile{
 			closed(t, path)
 			query(t, path, `INSERT INTO schema_version (version_id, is_applied) VALUES (99, 1); SELECT 1`)
 		},
-		want: "its schema is version 99 and this binary knows none above 4; run the newer binary that made it",
+		want: "its schema is version 99 and this binary knows none above 7; run the newer binary that made it",
 	},
 	"a newer schema whose last changes are in the log": {
 		setUp: func(t *testing.T, path string) {
@@ -120,7 +120,7 @@ var wrongFiles = map[string]wrongFile{
 				write(t, path+suffix, read(live+suffix))
 			}
 		},
-		want: "its schema is version 99 and this binary knows none above 4; run the newer binary that made it",
+		want: "its schema is version 99 and this binary knows none above 7; run the newer binary that made it",
 	},
 }
 

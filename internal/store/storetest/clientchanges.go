@@ -16,7 +16,7 @@ var keyspaceChangePromises = []promise{
 	{"a saved keyspace has all that was changed, and its version counts up", func(t *testing.T, db *database) {
 		must(t, AddKeyspace(t.Context(), db, verifier.Keyspace{Name: "other", Prefix: "ot", CreatedAt: noon}))
 		_, key := db.key(func(k *verifier.Key, _ *verifier.Budget) { k.Keyspace = "other" })
-		full := verifier.Keyspace{Name: "other", Prefix: "sk_live", KeyLifetime: 1<<63 - 1, TokenLifetime: 7, PublishMetadata: true, ImportedKeys: true}
+		full := verifier.Keyspace{Name: "other", Prefix: "sk_live", KeyLifetime: 1<<63 - 1, TokenLifetime: 7, PublishMetadata: true, ImportedKeys: true, WeakKeys: true}
 		saveKeyspace(t, db, full)
 		full.CreatedAt = noon
 		got, err := db.again().Keyspace(t.Context(), "other")

@@ -31,7 +31,7 @@ var keyspacePromises = []promise{
 	{"a keyspace comes back as it was stored, in every field, alone and listed by name", func(t *testing.T, db *database) {
 		full := verifier.Keyspace{
 			Name: "Secret.2-x_", Prefix: "sk_live", KeyLifetime: 1<<63 - 1, TokenLifetime: 299999999999,
-			PublishMetadata: true, ImportedKeys: true, CreatedAt: noon,
+			PublishMetadata: true, ImportedKeys: true, WeakKeys: true, CreatedAt: noon,
 		}
 		zero := verifier.Keyspace{Name: "zero"}
 		must(t, AddKeyspace(t.Context(), db, zero))
@@ -147,6 +147,17 @@ var clientPromises = []promise{
 		must(t, AddKeyspace(t.Context(), db, verifier.Keyspace{Name: "later"}))
 		sameImported(t, db, "all", "old")
 	}},
+	{"WeakKeys follows the keyspaces that a client may use", func(t *testing.T, db *database) {
+		for id, keyspaces := range map[string][]string{"all": {"*"}, "old": {"default", "old"}, "new": {"default", "Old"}, "none": nil} {
+			must(t, AddClient(t.Context(), db, client.Client{ID: id, Keyspaces: keyspaces}))
+		}
+		must(t, AddKeyspace(t.Context(), db, verifier.Keyspace{Name: "old", ImportedKeys: true}))
+		sameWeak(t, db)
+		saveKeyspace(t, db, verifier.Keyspace{Name: "old", ImportedKeys: true, WeakKeys: true})
+		sameWeak(t, db, "all", "old")
+		saveKeyspace(t, db, verifier.Keyspace{Name: "old", ImportedKeys: true})
+		sameWeak(t, db)
+	}},
 	{"an Update tells the versions of its clients, zero for one that is not there", func(t *testing.T, db *database) {
 		must(t, AddClient(t.Context(), db, client.Client{ID: "orders", Keyspaces: []string{"*"}}))
 		first := versions(t, db, "nobody", "orders")
@@ -202,6 +213,20 @@ func sameImported(t *testing.T, db *database, want ...string) {
 		}
 	}
 	same(t, listed, want)
+}
+
+// sameWeak wants exactly these clients to have WeakKeys.
+func sameWeak(t *testing.T, db *database, want ...string) {
+	t.Helper()
+	all, err := db.Clients(t.Context())
+	must(t, err)
+	var weak []string
+	for _, c := range all {
+		if c.WeakKeys {
+			weak = append(weak, c.ID)
+		}
+	}
+	same(t, weak, want)
 }
 
 // versions are those that an Update finds.
