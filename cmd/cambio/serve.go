@@ -62,7 +62,7 @@ func serve(ctx context.Context, cfg config.Config, public, ops net.Listener, log
 		return err
 	}
 	iss := cfg.IssuerAt(public.Addr())
-	server, err := httpapi.New(httpapi.Config{Issuer: iss, TrustedProxies: cfg.TrustedProxies, Algorithms: cfg.SigningAlgs, TLS: certs, FailureLimit: cfg.FailureLimit, Log: log})
+	server, err := httpapi.New(httpapi.Config{Issuer: iss, TrustedProxies: cfg.TrustedProxies, Algorithms: cfg.SigningAlgs, TLS: certs, FailureLimit: cfg.FailureLimit, MaxConnections: maxConnections(), Log: log})
 	if err != nil {
 		return err
 	}

@@ -48,6 +48,8 @@ func readForm(c echo.Context) (form, error) {
 	switch {
 	case errors.As(err, &tooLarge):
 		return nil, errTooLarge
+	case errors.Is(err, errBusy):
+		return nil, errBusy
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, errSlowBody
 	case err != nil:

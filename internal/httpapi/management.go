@@ -141,6 +141,8 @@ func (r *request) readBody() ([]byte, error) {
 	switch {
 	case errors.As(err, &tooLarge):
 		return nil, r.tooLarge()
+	case errors.Is(err, errBusy):
+		return nil, errBusy
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, errSlowBody
 	case err != nil:

@@ -22,6 +22,7 @@ import (
 // §3, §5) and appended to it (OpenID Connect Discovery §4).
 func (s *Server) publicRoutes(base string, address echo.IPExtractor) *echo.Echo {
 	e := s.newEcho(address)
+	e.Use(s.bodies.bounded)
 	route(e, base+wire.PathToken, s.token, http.MethodPost)
 	route(e, base+wire.PathIntrospect, s.introspect, http.MethodPost)
 	route(e, base+wire.PathRevoke, s.revoke, http.MethodPost)

@@ -43,6 +43,7 @@ const (
 	writeTimeout      = 30 * time.Second // from the end of the headers
 	idleTimeout       = 2 * time.Minute  // longer than load balancers keep theirs
 	maxHeader         = 8 << 10
+	maxStreams        = 100 // of a connection of HTTP/2, as RFC 9113 §6.5.2 recommends at least
 )
 
 // Config makes a Server.
@@ -51,6 +52,7 @@ type Config struct {
 	Log            *slog.Logger   // required
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed; none: nobody's
 	MaxConcurrent  int            // exchanges at a time; zero: 512
+	MaxConnections int            // of clients; zero: 768
 	Grace          time.Duration  // for exchanges in flight when we stop; zero: 15 s
 	Algorithms     []string       // that tokens are signed with; zero: EdDSA
 	TLS            *tls.Config    // of the public listener; nil: plain HTTP
@@ -68,6 +70,8 @@ type Server struct {
 	base     string        // the issuer's path
 	slots    chan struct{} // one for every exchange that runs
 	failures *failures.Limiter
+	bodies   bodies
+	most     int // connections of clients
 	grace    time.Duration
 	tls      *tls.Config
 	public   *echo.Echo
@@ -99,6 +103,9 @@ func New(cfg Config) (*Server, error) {
 	if cfg.MaxConcurrent <= 0 {
 		cfg.MaxConcurrent = 512
 	}
+	if cfg.MaxConnections <= 0 {
+		cfg.MaxConnections = defaultConnections
+	}
 	if cfg.Grace <= 0 {
 		cfg.Grace = 15 * time.Second
 	}
@@ -113,6 +120,8 @@ func New(cfg Config) (*Server, error) {
 		base:     base,
 		slots:    make(chan struct{}, cfg.MaxConcurrent),
 		failures: limiter,
+		bodies:   bodies{most: maxBodies},
+		most:     cfg.MaxConnections,
 		grace:    cfg.Grace,
 		tls:      cfg.TLS,
 	}
@@ -156,7 +165,7 @@ func (s *Server) Operations() http.Handler { return s.ops }
 // already says no. Run returns nil if all of them did.
 func (s *Server) Run(ctx context.Context, public, ops net.Listener) error {
 	outlives := context.WithoutCancel(ctx) // requests do not end with ctx
-	servers := []*http.Server{s.newHTTP(outlives, s.public), s.newHTTP(outlives, s.ops)}
+	servers := []*http.Server{s.newHTTP(outlives, s.public, s.most), s.newHTTP(outlives, s.ops, operationsConnections)}
 	servers[0].TLSConfig = s.tls.Clone()
 
 	ended := make(chan error, len(servers))
@@ -180,7 +189,7 @@ func (s *Server) Run(ctx context.Context, public, ops net.Listener) error {
 	return err
 }
 
-func (s *Server) newHTTP(base context.Context, h http.Handler) *http.Server {
+func (s *Server) newHTTP(base context.Context, h http.Handler, most int) *http.Server {
 	return &http.Server{
 		Handler:           h,
 		BaseContext:       func(net.Listener) context.Context { return base },
@@ -189,7 +198,11 @@ func (s *Server) newHTTP(base context.Context, h http.Handler) *http.Server {
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // mostly failed handshakes
+		ConnState:         newConnections(most, s.log).changed,
+
+		DisableGeneralOptionsHandler: true, // OPTIONS * is a path that is not there
+		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
+		ErrorLog:                     slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // mostly failed handshakes
 	}
 }
 
