@@ -25,8 +25,8 @@ type Found struct {
 // Store is what a Verifier needs from a database.
 type Store interface {
 	// Update loads the keys with these digests, their keyspaces and their
-	// budgets, and the versions of these clients. It locks the budgets in one
-	// global order, lets decide change them and add uses, and commits. Nothing is
+	// budgets, and the versions of these clients. It locks the budgets of active
+	// keys in one global order, lets decide change them and add uses, and commits. Nothing is
 	// durable before Update returns nil; a record that decide left alone is not
 	// written. Concurrent calls never see each other half done, and a change to a
 	// key, keyspace or client that returned before Update began is seen by decide.

@@ -13,16 +13,19 @@ import (
 )
 
 const (
-	selectClients = `SELECT c.id, c.rights, c.audiences, c.keyspaces, c.permissions, c.algorithm, c.disabled, c.created_at, c.changed_at, c.version,
+	clientOf = `SELECT c.id, c.rights, c.audiences, c.keyspaces, c.permissions, c.algorithm, c.disabled, c.created_at, c.changed_at, c.version,
 		EXISTS (SELECT 1 FROM keyspaces s
 			WHERE s.imported_keys AND (s.name = ANY (c.keyspaces) OR '` + client.AnyKeyspace + `' = ANY (c.keyspaces))),
 		EXISTS (SELECT 1 FROM keyspaces s
 			WHERE s.weak_keys AND (s.name = ANY (c.keyspaces) OR '` + client.AnyKeyspace + `' = ANY (c.keyspaces))),
 		ARRAY (SELECT x.digest FROM client_secrets x WHERE x.client_id = c.id ORDER BY x.position),
-		ARRAY (SELECT x.created_at FROM client_secrets x WHERE x.client_id = c.id ORDER BY x.position)
-	FROM clients c`
-	clientByID = selectClients + ` WHERE c.id = $1`
-	lockClient = `SELECT 1 FROM clients WHERE id = $1 FOR NO KEY UPDATE`
+		ARRAY (SELECT x.created_at FROM client_secrets x WHERE x.client_id = c.id ORDER BY x.position) `
+	selectClients = clientOf + `FROM clients c`
+	clientByID    = selectClients + ` WHERE c.id = $1`
+
+	// A client that does not exist is a row without an id, and costs what others do.
+	clientOrNone = clientOf + `FROM (SELECT k.* FROM (SELECT $1::text AS id) asked LEFT JOIN clients k ON k.id = asked.id) c`
+	lockClient   = `SELECT 1 FROM clients WHERE id = $1 FOR NO KEY UPDATE`
 
 	// The first version is the time: a client of that id that was deleted never had it.
 	insertClient = `INSERT INTO clients (id, rights, audiences, keyspaces, permissions, algorithm, disabled, created_at, changed_at, version)
@@ -38,11 +41,11 @@ const (
 // Client implements manage.Reader. Errors do not repeat the id: who is not
 // authenticated yet may have given anything for one, also a secret.
 func (s *Store) Client(ctx context.Context, id string) (*client.Client, error) {
-	found, err := query(ctx, s, scanClient, clientByID, id)
+	found, err := query(ctx, s, scanClientOrNone, clientOrNone, id)
 	if err != nil {
 		return nil, fmt.Errorf("reading a client: %w", err)
 	}
-	return first(found), nil
+	return found[0], nil
 }
 
 // Clients implements manage.Reader.
@@ -155,6 +158,15 @@ func secretArgs(c *client.Client) ([]any, error) {
 	}
 	at, err := stamps(times...)
 	return []any{c.ID, bytesOf(digests), at}, err
+}
+
+// scanClientOrNone returns nil for a client that does not exist.
+func scanClientOrNone(row pgx.CollectableRow) (*client.Client, error) {
+	if row.RawValues()[0] == nil {
+		return nil, nil //nolint:nilnil // it is what was asked
+	}
+	c, err := scanClient(row)
+	return &c, err
 }
 
 func scanClient(row pgx.CollectableRow) (c client.Client, err error) {

@@ -13,6 +13,11 @@
 // the order in which a join happens to find them would let two groups wait for each
 // other. Whatever else locks several budgets must do it in the same order.
 //
+// A key that is revoked or disabled is refused whatever its budget says, so that is not
+// locked, nor may decide change it. A lock makes PostgreSQL write (a transaction id, the
+// row's header, a record of the rollback), and by that third more time such a key was
+// told from one that does not exist.
+//
 // The lock is FOR NO KEY UPDATE, which lets a new key refer to a budget meanwhile.
 // Keys, keyspaces and clients are not locked by an Update: they are read as they
 // were when the statement began, and a change that had returned by then is seen.

@@ -3,6 +3,7 @@ package postgres
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,8 +16,11 @@ import (
 )
 
 const (
-	lockByDigests = `SELECT ` + recordColumns + ` FROM keys k` + recordJoins + `
-		WHERE k.digest = ANY ($1::bytea[]) ORDER BY b.id FOR NO KEY UPDATE OF b`
+	// One statement sees a key in one state, so it is in one half or the other.
+	lockByDigests = `SELECT * FROM (SELECT ` + recordColumns + `, true FROM keys k` + recordJoins + `
+			WHERE k.digest = ANY ($1::bytea[]) AND k.state = 'active' ORDER BY b.id FOR NO KEY UPDATE OF b) AS usable
+		UNION ALL SELECT ` + recordColumns + `, false FROM keys k` + recordJoins + `
+			WHERE k.digest = ANY ($1::bytea[]) AND k.state <> 'active'`
 
 	// One row at least, for the clock.
 	selectVersions = `SELECT now.micros, c.id, c.version FROM (SELECT ` + clock + ` AS micros) now
@@ -60,20 +64,24 @@ func badRecord(err error) error {
 	return err
 }
 
+// errNotLocked is the fault of a decide that charges a key which is not active.
+var errNotLocked = errors.New("the budget of a key that cannot be used was changed")
+
 // group is what an Update has locked.
 type group struct {
 	now     time.Time
 	found   verifier.Found
 	records []*verifier.Record // each once
-	budgets []*verifier.Budget // each once, in id order
-	repeats [][32]byte         // of the lookup
+	budgets []*verifier.Budget // each once, those that are locked in id order
+	locked  map[verifier.BudgetID]bool
+	repeats [][32]byte // of the lookup
 }
 
 // load locks and reads. One digest has one record, however often it is asked for,
 // and one budget one place in memory, however many keys share it.
 func (tx *transaction) load(ctx context.Context, lookup verifier.Lookup) (*group, error) {
 	g := group{repeats: lookup.Repeats}
-	var records []verifier.Record
+	var records []lockedRecord
 	var charged []*verifier.Charged
 	versions := make(map[string]int64, len(lookup.Clients))
 	statements := []statement{
@@ -88,7 +96,7 @@ func (tx *transaction) load(ctx context.Context, lookup verifier.Lookup) (*group
 		if err != nil {
 			return err
 		}
-		if records, err = collect(rows, scanRecord); err != nil {
+		if records, err = collect(rows, scanLocked); err != nil {
 			return err
 		}
 		if rows, err = results.Query(); err != nil {
@@ -130,14 +138,28 @@ func scanVersions(rows pgx.Rows, versions map[string]int64) (now time.Time, err 
 	return now, rows.Err()
 }
 
-// index returns the record of each digest, nil for an unknown one.
-func (g *group) index(records []verifier.Record, digests []verifier.Digest) []*verifier.Record {
+// lockedRecord is a record, and whether its budget is locked.
+type lockedRecord struct {
+	verifier.Record
+	locked bool
+}
+
+func scanLocked(row pgx.CollectableRow) (rec lockedRecord, err error) {
+	return rec, readRecord(row, &rec.Record, &rec.locked)
+}
+
+// index returns the record of each digest, nil for an unknown one. A budget that is
+// locked for one key is that for others that share it.
+func (g *group) index(records []lockedRecord, digests []verifier.Digest) []*verifier.Record {
 	byDigest := make(map[verifier.Digest]*verifier.Record, len(records))
-	for i := range records { // in the order of their budgets
-		rec := &records[i]
-		if last := len(g.budgets) - 1; last >= 0 && g.budgets[last].ID == rec.Budget.ID {
-			rec.Budget = g.budgets[last]
+	place := make(map[verifier.BudgetID]*verifier.Budget, len(records))
+	g.locked = make(map[verifier.BudgetID]bool, len(records))
+	for i := range records { // the locked ones first, in the order of their budgets
+		rec := &records[i].Record
+		if there := place[rec.Budget.ID]; there != nil {
+			rec.Budget = there
 		} else {
+			place[rec.Budget.ID], g.locked[rec.Budget.ID] = rec.Budget, records[i].locked
 			g.budgets = append(g.budgets, rec.Budget)
 		}
 		g.records = append(g.records, rec)
@@ -160,6 +182,9 @@ func (g *group) changes(before []verifier.Budget, chargedBefore []*verifier.Char
 		}
 		if b.Same(before[i]) {
 			continue
+		}
+		if !g.locked[b.ID] {
+			return nil, fmt.Errorf("budget %s: %w", b.ID, errNotLocked)
 		}
 		if err := changed.add(b); err != nil {
 			return nil, fmt.Errorf("%w: budget %s: %w", verifier.ErrBadRecord, b.ID, err)
