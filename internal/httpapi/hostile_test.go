@@ -2,11 +2,13 @@ package httpapi_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -34,7 +36,7 @@ func (r *running) raw(t *testing.T, text string) (statuses []int) {
 	for {
 		resp, err := http.ReadResponse(answers, nil)
 		if err != nil {
-			if timeout, ok := err.(net.Error); ok && timeout.Timeout() {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
 				t.Errorf("the server hangs after %d answers", len(statuses))
 			}
 			return statuses
