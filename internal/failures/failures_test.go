@@ -22,7 +22,7 @@ import (
 type office struct {
 	*failures.Limiter
 	t    *testing.T
-	logs bytes.Buffer
+	logs lockedBuffer
 	next int
 }
 
@@ -52,6 +52,30 @@ func in(t *testing.T, limit string, do func(o *office)) {
 		}
 		do(o)
 	})
+}
+
+// lockedBuffer is written by Run too.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+func (b *lockedBuffer) Reset() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.buf.Reset()
 }
 
 var stranger = failures.SubjectOf("", "192.0.2.1")
