@@ -171,11 +171,11 @@ func addKeys(t testing.TB, s *postgres.Store, n int, uses int64) []verifier.Dige
 
 func id(i int) verifier.KeyID { return verifier.KeyID(fmt.Sprintf("key_%04d", i)) }
 
-// take returns a decide that takes n uses from every key, and counts them.
+// take returns a decide that takes n uses from every active key, and counts them.
 func take(n int64) func(time.Time, []*verifier.Record) {
 	return func(_ time.Time, found []*verifier.Record) {
 		for _, rec := range found {
-			if n > 0 {
+			if n > 0 && rec.Key.State == verifier.Active {
 				rec.Budget.Remaining -= n
 				rec.Uses = append(rec.Uses, verifier.Use{Client: "orders", Audience: "https://a.example.com", Grants: 1, Cost: n})
 			}
