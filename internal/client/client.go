@@ -1,5 +1,5 @@
-// Package client knows who may call us: OAuth clients, their secrets, rights
-// and allow-lists. It decides whether a secret is right; what a client then does
+// Package client knows who may call us: OAuth clients, their secrets, keys, rights
+// and allow-lists. It decides whether a credential is right; what a client then does
 // is decided elsewhere.
 package client
 
@@ -79,9 +79,10 @@ type Client struct {
 	Permissions verifier.Permissions // the most that its tokens may hold; nil: no bound
 	Algorithm   string               // the JWS alg that its backends can read; empty: the server's first
 	Secrets     []Secret             // oldest first, at most MaxSecrets
-	Disabled    bool
-	CreatedAt   time.Time
-	ChangedAt   time.Time // zero: never
+	Registered
+	Disabled  bool
+	CreatedAt time.Time
+	ChangedAt time.Time // zero: never
 
 	// Version grows with every change. A store sets it.
 	Version int64

@@ -21,12 +21,12 @@ const (
 // Caller is an authenticated client.
 type Caller struct {
 	*client.Client
-	secret verifier.Secret
+	by client.Credential // held against the client again, where that is read again
 }
 
 // callers remembers clients for a second, so that a busy one is not read for
 // every exchange. That decides nothing by itself: a charge confirms the client's
-// version in its own transaction, and a secret that does not fit what is
+// version in its own transaction, and a credential that does not fit what is
 // remembered is held against what is stored.
 type callers struct {
 	store Clients
@@ -51,28 +51,28 @@ func newCallers(store Clients, now func() time.Time) *callers {
 }
 
 // authenticate fails with a ClientError, or with verifier.ErrUnavailable.
-func (k *callers) authenticate(ctx context.Context, id string, secret verifier.Secret) (*Caller, error) {
-	if r, ok := k.seen.Get(id); ok && k.now().Sub(r.read) < client.Remembered && r.client.Authenticate(secret) {
-		return &Caller{r.client, secret}, nil
+func (k *callers) authenticate(ctx context.Context, id string, by client.Credential) (*Caller, error) {
+	if r, ok := k.seen.Get(id); ok && k.now().Sub(r.read) < client.Remembered && by.Proves(r.client) {
+		return &Caller{r.client, by}, nil
 	}
-	return k.reread(ctx, id, secret)
+	return k.reread(ctx, id, by)
 }
 
 // reread authenticates against what is stored.
-func (k *callers) reread(ctx context.Context, id string, secret verifier.Secret) (*Caller, error) {
+func (k *callers) reread(ctx context.Context, id string, by client.Credential) (*Caller, error) {
 	read, number := k.now(), k.reads.Add(1)
 	c, err := k.find(ctx, id)
 	if err != nil {
 		return nil, fmt.Errorf("looking up client: %w: %w", verifier.ErrUnavailable, err)
 	}
-	if !c.Authenticate(secret) {
+	if !by.Proves(c) {
 		if c == nil {
 			return nil, &ClientError{}
 		}
 		return nil, &ClientError{Known: c.ID}
 	}
 	k.seen.Add(id, remembered{c, read, number})
-	return &Caller{c, secret}, nil
+	return &Caller{c, by}, nil
 }
 
 // confirm returns c as a read finds it that was begun after the call. Those who wait
@@ -87,10 +87,10 @@ func (k *callers) confirm(ctx context.Context, c *Caller) (*Caller, error) {
 	case <-waiting.Done():
 		return nil, fmt.Errorf("looking up client: %w: %w", verifier.ErrUnavailable, waiting.Err())
 	}
-	if r, ok := k.seen.Get(c.ID); ok && r.number > called && r.client.Authenticate(c.secret) {
-		return &Caller{r.client, c.secret}, nil
+	if r, ok := k.seen.Get(c.ID); ok && r.number > called && c.by.Proves(r.client) {
+		return &Caller{r.client, c.by}, nil
 	}
-	return k.reread(waiting, c.ID, c.secret)
+	return k.reread(waiting, c.ID, c.by)
 }
 
 // find returns nil for a client that does not exist. What cannot be an id is no

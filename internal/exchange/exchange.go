@@ -21,7 +21,7 @@ type Clients interface {
 	Client(ctx context.Context, id string) (*client.Client, error)
 }
 
-// ErrClient refuses a caller that is unknown, disabled, or has a wrong secret.
+// ErrClient refuses a caller that is unknown, disabled, or has a wrong credential.
 var ErrClient = errors.New("client not authenticated")
 
 // ClientError wraps ErrClient. Known is the id, for our own log, if there is such
@@ -70,16 +70,16 @@ func New(cfg Config) (*Exchange, error) {
 	return &Exchange{newCallers(cfg.Clients, cfg.Now), cfg.Keys, cfg.Revoke, cfg.Verifier, cfg.Issuer, cfg.Usage}, nil
 }
 
-// Authenticate returns the client whose secret this is. It fails with a
+// Authenticate returns the client whose credential this is. It fails with a
 // ClientError, or with verifier.ErrUnavailable if the store did not answer.
-func (x *Exchange) Authenticate(ctx context.Context, id string, secret verifier.Secret) (*Caller, error) {
-	return x.callers.authenticate(ctx, id, secret)
+func (x *Exchange) Authenticate(ctx context.Context, id string, by client.Credential) (*Caller, error) {
+	return x.callers.authenticate(ctx, id, by)
 }
 
 // AuthenticateFresh is Authenticate against what is stored now: for calls that do
 // not hold the client against its stored version in a transaction of their own.
-func (x *Exchange) AuthenticateFresh(ctx context.Context, id string, secret verifier.Secret) (*Caller, error) {
-	return x.callers.reread(ctx, id, secret)
+func (x *Exchange) AuthenticateFresh(ctx context.Context, id string, by client.Credential) (*Caller, error) {
+	return x.callers.reread(ctx, id, by)
 }
 
 // Request is what an authenticated client asks for.
@@ -131,7 +131,7 @@ func (x *Exchange) asItIs(ctx context.Context, c *Caller, do func(*Caller) error
 		if !errors.Is(err, verifier.ErrClientChanged) {
 			return err
 		}
-		if c, err = x.callers.reread(ctx, c.ID, c.secret); err != nil {
+		if c, err = x.callers.reread(ctx, c.ID, c.by); err != nil {
 			return err
 		}
 	}

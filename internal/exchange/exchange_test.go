@@ -115,7 +115,7 @@ func (h *house) newKey(n manage.NewKey) manage.CreatedKey {
 
 func (h *house) authenticate() *exchange.Caller {
 	h.t.Helper()
-	c, err := h.Authenticate(h.t.Context(), "orders", h.secret)
+	c, err := h.Authenticate(h.t.Context(), "orders", client.BySecret(h.secret))
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -170,7 +170,7 @@ func TestABusyClientIsReadOnceASecond(t *testing.T) {
 func TestWhoMustBeSureReadsTheClientEveryTime(t *testing.T) {
 	h := newHouse(t)
 	for range 3 {
-		if _, err := h.AuthenticateFresh(t.Context(), "orders", h.secret); err != nil {
+		if _, err := h.AuthenticateFresh(t.Context(), "orders", client.BySecret(h.secret)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -178,7 +178,7 @@ func TestWhoMustBeSureReadsTheClientEveryTime(t *testing.T) {
 		t.Errorf("read %d times", h.reads)
 	}
 	h.change = func(c *client.Client) { c.Disabled = true }
-	if _, err := h.AuthenticateFresh(t.Context(), "orders", h.secret); !errors.Is(err, exchange.ErrClient) {
+	if _, err := h.AuthenticateFresh(t.Context(), "orders", client.BySecret(h.secret)); !errors.Is(err, exchange.ErrClient) {
 		t.Errorf("disabled a moment ago: %v", err)
 	}
 }
@@ -188,7 +188,7 @@ func TestWhatIsRememberedRefusesNobody(t *testing.T) {
 	h.authenticate()
 	fresh := verifier.NewSecret("a secret made a moment ago")
 	h.change = func(c *client.Client) { c.Secrets = append(c.Secrets, client.Secret{Digest: fresh.Digest()}) }
-	if _, err := h.Authenticate(t.Context(), "orders", fresh); err != nil {
+	if _, err := h.Authenticate(t.Context(), "orders", client.BySecret(fresh)); err != nil {
 		t.Errorf("a new secret: %v", err)
 	}
 }
@@ -196,7 +196,7 @@ func TestWhatIsRememberedRefusesNobody(t *testing.T) {
 func TestWhatCannotBeAClientIsNotLookedFor(t *testing.T) {
 	h := newHouse(t)
 	for _, id := range []string{"", "\x00", "a b", "..", strings.Repeat("x", 65)} {
-		if _, err := h.Authenticate(t.Context(), id, h.secret); !errors.Is(err, exchange.ErrClient) || h.reads != 0 {
+		if _, err := h.Authenticate(t.Context(), id, client.BySecret(h.secret)); !errors.Is(err, exchange.ErrClient) || h.reads != 0 {
 			t.Errorf("%q: %v, read %d times", id, err, h.reads)
 		}
 	}
@@ -206,7 +206,7 @@ func TestAWrongSecretIsRefused(t *testing.T) {
 	h := newHouse(t)
 	h.authenticate()
 	for id, secret := range map[string]verifier.Secret{"orders": verifier.NewSecret("wrong"), "nobody": h.secret} {
-		if _, err := h.Authenticate(t.Context(), id, secret); !errors.Is(err, exchange.ErrClient) {
+		if _, err := h.Authenticate(t.Context(), id, client.BySecret(secret)); !errors.Is(err, exchange.ErrClient) {
 			t.Errorf("%s: %v", id, err)
 		}
 	}
@@ -220,7 +220,7 @@ func TestAHungDatabaseHangsNobody(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := x.Authenticate(t.Context(), "orders", h.secret); !errors.Is(err, verifier.ErrUnavailable) {
+	if _, err := x.Authenticate(t.Context(), "orders", client.BySecret(h.secret)); !errors.Is(err, verifier.ErrUnavailable) {
 		t.Errorf("%v", err)
 	}
 }
@@ -394,7 +394,7 @@ func TestTheLargestTokenFits(t *testing.T) {
 		Keyspace: strings.Repeat("k", 64), Owner: quotes[:255], Permissions: wide,
 		Metadata: json.RawMessage(`{"m":"` + strings.Repeat("x", 2048-8) + `"}`),
 	})
-	c, err := h.Authenticate(t.Context(), id, secret)
+	c, err := h.Authenticate(t.Context(), id, client.BySecret(secret))
 	if err != nil {
 		t.Fatal(err)
 	}

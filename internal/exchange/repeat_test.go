@@ -59,7 +59,7 @@ func TestAnIdempotencyKeyStandsForOneRequest(t *testing.T) {
 	h := newHouse(t)
 	secret := h.newClient(manage.NewClient{ID: "both", Audiences: []string{orders, billing}, Keyspaces: []string{"*"},
 		Rights: []client.Right{client.TokensExchange, client.KeysVerify}})
-	c, err := h.Authenticate(t.Context(), "both", secret)
+	c, err := h.Authenticate(t.Context(), "both", client.BySecret(secret))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +144,7 @@ func TestARevocationIsInTheLogWithItsClient(t *testing.T) {
 	h := newHouse(t)
 	secret := h.newClient(manage.NewClient{ID: "revoker", Rights: []client.Right{client.TokensRevoke}})
 	key := h.newKey(manage.NewKey{})
-	c, err := h.Authenticate(t.Context(), "revoker", secret)
+	c, err := h.Authenticate(t.Context(), "revoker", client.BySecret(secret))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +163,7 @@ func TestAClientThatLostTheRightRevokesNothing(t *testing.T) {
 	h := newHouse(t)
 	secret := h.newClient(manage.NewClient{ID: "revoker", Rights: []client.Right{client.TokensRevoke}})
 	key := h.newKey(manage.NewKey{})
-	c, err := h.Authenticate(t.Context(), "revoker", secret)
+	c, err := h.Authenticate(t.Context(), "revoker", client.BySecret(secret))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -266,7 +266,7 @@ func TestVerify(t *testing.T) {
 
 func (h *house) client(id string, keyspaces []string, rights ...client.Right) *exchange.Caller {
 	h.t.Helper()
-	c, err := h.Authenticate(h.t.Context(), id, h.newClient(manage.NewClient{ID: id, Keyspaces: keyspaces, Rights: rights}))
+	c, err := h.Authenticate(h.t.Context(), id, client.BySecret(h.newClient(manage.NewClient{ID: id, Keyspaces: keyspaces, Rights: rights})))
 	if err != nil {
 		h.t.Fatal(err)
 	}

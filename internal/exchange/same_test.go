@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cambio-auth/cambio/internal/client"
 	"github.com/cambio-auth/cambio/internal/exchange"
 	"github.com/cambio-auth/cambio/internal/manage"
 	"github.com/cambio-auth/cambio/internal/pgtest"
@@ -53,14 +54,14 @@ func newStranger(t *testing.T, url string) *stranger {
 	must(err)
 	_, err = m.RevokeKey(t.Context(), key.Key.ID)
 	must(err)
-	caller, err := x.Authenticate(t.Context(), "orders", made.Secret)
+	caller, err := x.Authenticate(t.Context(), "orders", client.BySecret(made.Secret))
 	must(err)
 	return &stranger{x, t, caller, key.Secret}
 }
 
 // authenticate fails with a secret that is nobody's.
 func (s *stranger) authenticate(id string) {
-	_, err := s.Authenticate(s.t.Context(), id, verifier.NewSecret("cs_a-secret-that-is-nobodys"))
+	_, err := s.Authenticate(s.t.Context(), id, client.BySecret(verifier.NewSecret("cs_a-secret-that-is-nobodys")))
 	if !errors.Is(err, exchange.ErrClient) {
 		s.t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/cambio-auth/cambio/internal/client"
 	"github.com/cambio-auth/cambio/internal/wire"
 	"github.com/cambio-auth/cambio/issuer"
 )
@@ -45,13 +46,16 @@ type metadata struct {
 	TokenAuthMethods  []string `json:"token_endpoint_auth_methods_supported"`
 	IntrospectionAuth []string `json:"introspection_endpoint_auth_methods_supported"`
 	RevocationAuth    []string `json:"revocation_endpoint_auth_methods_supported"`
+	TokenAuthAlgs     []string `json:"token_endpoint_auth_signing_alg_values_supported"` // of private_key_jwt
+	IntrospectionAlgs []string `json:"introspection_endpoint_auth_signing_alg_values_supported"`
+	RevocationAlgs    []string `json:"revocation_endpoint_auth_signing_alg_values_supported"`
 	SubjectTokenTypes []string `json:"subject_token_types_supported"` // our own: no standard has a name for it
 	SubjectTypes      []string `json:"subject_types_supported"`
 	IDTokenAlgorithms []string `json:"id_token_signing_alg_values_supported"`
 }
 
-func newMetadata(iss string, algorithms []string) (document, error) {
-	authMethods := []string{"client_secret_basic", "client_secret_post"}
+func newMetadata(iss string, algorithms, authMethods []string) (document, error) {
+	authAlgs := client.Algorithms()
 	body, err := json.Marshal(metadata{
 		Issuer:            iss,
 		TokenEndpoint:     iss + wire.PathToken,
@@ -64,6 +68,9 @@ func newMetadata(iss string, algorithms []string) (document, error) {
 		TokenAuthMethods:  authMethods,
 		IntrospectionAuth: authMethods,
 		RevocationAuth:    authMethods,
+		TokenAuthAlgs:     authAlgs,
+		IntrospectionAlgs: authAlgs,
+		RevocationAlgs:    authAlgs,
 		SubjectTokenTypes: []string{wire.TypeAPIKey, wire.TypeAccessToken},
 		SubjectTypes:      []string{"public"},
 		IDTokenAlgorithms: algorithms,

@@ -54,18 +54,22 @@ func TestMetadata(t *testing.T) {
 	if err := json.Unmarshal([]byte(got.body), &doc); err != nil {
 		t.Fatal(err)
 	}
+	methods, algs := []any{"client_secret_basic", "client_secret_post", "private_key_jwt"}, []any{"EdDSA", "ES256", "RS256"}
 	want := map[string]any{
+		"token_endpoint_auth_signing_alg_values_supported":         algs,
+		"introspection_endpoint_auth_signing_alg_values_supported": algs,
+		"revocation_endpoint_auth_signing_alg_values_supported":    algs,
 		"issuer":                           issuerURL,
 		"token_endpoint":                   issuerURL + "/oauth2/token",
 		"jwks_uri":                         issuerURL + "/.well-known/jwks.json",
 		"status_list_aggregation_endpoint": issuerURL + "/statuslists",
 		"introspection_endpoint":           issuerURL + "/oauth2/introspect",
 		"revocation_endpoint":              issuerURL + "/oauth2/revoke",
-		"introspection_endpoint_auth_methods_supported": []any{"client_secret_basic", "client_secret_post"},
-		"revocation_endpoint_auth_methods_supported":    []any{"client_secret_basic", "client_secret_post"},
+		"introspection_endpoint_auth_methods_supported": methods,
+		"revocation_endpoint_auth_methods_supported":    methods,
 		"grant_types_supported":                         []any{wire.GrantTokenExchange},
 		"response_types_supported":                      []any{"none"},
-		"token_endpoint_auth_methods_supported":         []any{"client_secret_basic", "client_secret_post"},
+		"token_endpoint_auth_methods_supported":         methods,
 		"subject_token_types_supported":                 []any{wire.TypeAPIKey, wire.TypeAccessToken},
 		"subject_types_supported":                       []any{"public"},
 		"id_token_signing_alg_values_supported":         []any{"EdDSA"},

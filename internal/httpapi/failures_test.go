@@ -25,12 +25,7 @@ func bounded(t *testing.T, limit string) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var w *world
-	w = newWorld(t, options{config: func(cfg *setup) {
-		cfg.FailureLimit = rate
-		cfg.Now = func() time.Time { return *w.clock.Load() }
-	}})
-	return w
+	return newWorld(t, options{config: func(cfg *setup) { cfg.FailureLimit = rate }})
 }
 
 // later moves the clock.

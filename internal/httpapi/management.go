@@ -24,7 +24,7 @@ import (
 const manageTimeout = 20 * time.Second
 
 // operation is something that a client with one of these rights may do, by
-// client_secret_basic.
+// client_secret_basic or a certificate.
 type operation struct {
 	method, path string // the path is below the issuer's
 	rights       []client.Right
@@ -117,8 +117,8 @@ func (s *Server) admitManager(r *request) (release func(), err error) {
 	} else {
 		r.call.tried.credentials = attempted(r.echo.Request().Header, nil)
 		var cred credentials
-		if cred, err = credentialsOf(r.echo.Request().Header, nil); err == nil {
-			r.call.client, err = r.parts.Exchange.AuthenticateFresh(r.echo.Request().Context(), cred.id, cred.secret)
+		if cred, err = s.credentialsOf(r.echo.Request(), nil); err == nil {
+			r.call.client, err = cred.admitted(r.echo.Request().Context(), r.parts.Exchange.AuthenticateFresh)
 		}
 	}
 	if err != nil {

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 
 	"github.com/cambio-auth/cambio/internal/client"
@@ -65,6 +66,13 @@ func createClient(r *request) (result, error) {
 		Keyspaces:   zero(given[[]string](b, "keyspaces")),
 		Permissions: zero(nullable[verifier.Permissions](b, "permissions")),
 		Algorithm:   zero(given[string](b, "algorithm")),
+		NoSecret:    zero(given[bool](b, "no_secret")),
+		Registered: manage.NewRegistered{
+			JWKS:         zero(given[json.RawMessage](b, "jwks")),
+			Certificates: zero(given[[]string](b, "certificates")),
+			SANDNS:       zero(given[string](b, "tls_client_auth_san_dns")),
+			SANURI:       zero(given[string](b, "tls_client_auth_san_uri")),
+		},
 	}
 	if err := b.wrong(nil); err != nil {
 		return result{}, err
@@ -78,10 +86,11 @@ func createClient(r *request) (result, error) {
 	return done, nil
 }
 
-// givenSecret answers with a secret that was just made, unless this is a repeat.
+// givenSecret answers with a secret that was just made, unless this is a repeat or there is
+// none.
 func (r *request) givenSecret(made manage.CreatedClient) result {
 	created := wire.CreatedClient{Client: manage.ClientWire(made.Client), Replayed: r.did.Replayed}
-	if !r.did.Replayed {
+	if made.Secret != (verifier.Secret{}) && !r.did.Replayed {
 		created.Secret = new(made.Secret.Reveal())
 		created.SecretID = client.Secret{Digest: made.Secret.Digest()}.ID()
 	}
@@ -117,6 +126,12 @@ func patchClient(r *request) (result, error) {
 		Keyspaces:   given[[]string](b, "keyspaces"),
 		Permissions: patched[verifier.Permissions](b, "permissions"),
 		Algorithm:   patched[string](b, "algorithm"),
+		Registered: manage.RegisteredPatch{
+			JWKS:         given[json.RawMessage](b, "jwks"),
+			Certificates: patched[[]string](b, "certificates"),
+			SANDNS:       patched[string](b, "tls_client_auth_san_dns"),
+			SANURI:       patched[string](b, "tls_client_auth_san_uri"),
+		},
 	}
 	if names := given[[]string](b, "rights"); names != nil {
 		p.Rights = new(rights(*names))

@@ -70,7 +70,7 @@ func TestAClientIsMadeAndItsSecretsReplacedOneByOne(t *testing.T) {
 	made := must[wire.CreatedClient](t, got, 201)
 	want := wire.Client{
 		ID: "shop", Rights: []string{"tokens:exchange"}, Audiences: []string{orders}, Keyspaces: []string{"default"}, Algorithm: "EdDSA",
-		Secrets: []wire.ClientSecret{{ID: made.SecretID, CreatedAt: new(noon)}}, CreatedAt: new(noon), Version: made.Version,
+		Secrets: []wire.ClientSecret{{ID: made.SecretID, CreatedAt: new(noon)}}, Certificates: []string{}, CreatedAt: new(noon), Version: made.Version,
 	}
 	if diff := cmp.Diff(want, made.Client); diff != "" || got.header.Get("Location") != wire.PathClients+"/shop" {
 		t.Errorf("%v %s", got.header, diff)

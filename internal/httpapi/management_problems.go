@@ -44,6 +44,7 @@ var managedRefusals = []struct {
 	{manage.ErrReplaced, http.StatusConflict, "the key was rotated before: rotate its successor"},
 	{manage.ErrNotGood, http.StatusConflict, "the key is disabled or expired"},
 	{manage.ErrTwoSecrets, http.StatusConflict, "there are two secrets already: revoke one first"},
+	{manage.ErrNoCredential, http.StatusConflict, "nothing would be left to authenticate with: add a secret or a key first, or disable the client"},
 	{manage.ErrLastSecret, http.StatusConflict, "it is the only secret: add another first, or disable the client"},
 	{issuer.ErrUnknownKID, http.StatusNotFound, "there is no signing key of that kid"},
 	{issuer.ErrNoPending, http.StatusConflict, "no key waits to sign; the server makes one within a second"},

@@ -16,6 +16,7 @@ package httpapi
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -57,14 +58,23 @@ type Config struct {
 	Algorithms     []string       // that tokens are signed with; zero: EdDSA
 	TLS            *tls.Config    // of the public listener; nil: plain HTTP
 
-	FailureLimit verifier.Rate    // of bad keys and credentials; zero: failures.DefaultLimit
-	Now          func() time.Time // that it goes by; zero: time.Now
+	FailureLimit verifier.Rate // of bad keys and credentials; zero: failures.DefaultLimit
+
+	// ClientCAs returns the authorities that name clients by the certificates that they
+	// make for them. Nil: there are none. Certificates count only if TLS asks for them,
+	// and is then to leave it to us what they prove (tls.RequestClientCert).
+	ClientCAs func() *x509.CertPool
+
+	Now func() time.Time // for limits of failures and what clients sign; zero: time.Now
 }
 
 // Server answers HTTP.
 type Server struct {
 	parts    atomic.Pointer[Parts] // nil: not open yet
 	log      *slog.Logger
+	issuer   string
+	now      func() time.Time
+	used     *usedOnce // assertions
 	metadata document
 	openapi  document
 	base     string        // the issuer's path
@@ -74,6 +84,7 @@ type Server struct {
 	most     int // connections of clients
 	grace    time.Duration
 	tls      *tls.Config
+	cas      func() *x509.CertPool
 	public   *echo.Echo
 	ops      *echo.Echo
 	stopping atomic.Bool
@@ -92,7 +103,7 @@ func New(cfg Config) (*Server, error) {
 	if len(cfg.Algorithms) == 0 {
 		cfg.Algorithms = []string{issuer.EdDSA}
 	}
-	metadata, err := newMetadata(cfg.Issuer, cfg.Algorithms)
+	metadata, err := newMetadata(cfg.Issuer, cfg.Algorithms, cfg.authMethods())
 	if err != nil {
 		return nil, err
 	}
@@ -106,6 +117,9 @@ func New(cfg Config) (*Server, error) {
 	if cfg.MaxConnections <= 0 {
 		cfg.MaxConnections = defaultConnections
 	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
 	if cfg.Grace <= 0 {
 		cfg.Grace = 15 * time.Second
 	}
@@ -115,6 +129,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		log:      cfg.Log,
+		issuer:   cfg.Issuer,
+		now:      cfg.Now,
+		used:     newUsedOnce(maxUsed, maxUsedByEach),
 		metadata: metadata,
 		openapi:  openapi,
 		base:     base,
@@ -124,6 +141,7 @@ func New(cfg Config) (*Server, error) {
 		most:     cfg.MaxConnections,
 		grace:    cfg.Grace,
 		tls:      cfg.TLS,
+		cas:      cfg.ClientCAs,
 	}
 	s.public = s.publicRoutes(base, clientAddress(cfg.TrustedProxies))
 	s.ops = s.operationsRoutes()

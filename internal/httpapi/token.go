@@ -104,7 +104,7 @@ func (s *Server) admit(c echo.Context, f form, call *call) (parts *Parts, releas
 		err = errStarting
 	} else {
 		call.tried.credentials = attempted(c.Request().Header, f)
-		err = authenticate(c, parts.Exchange, f, call)
+		err = s.authenticate(c, parts.Exchange, f, call)
 	}
 	if err != nil {
 		release()
@@ -113,12 +113,12 @@ func (s *Server) admit(c echo.Context, f form, call *call) (parts *Parts, releas
 	return parts, release, nil
 }
 
-func authenticate(c echo.Context, x *exchange.Exchange, f form, call *call) error {
-	cred, err := credentialsOf(c.Request().Header, f)
+func (s *Server) authenticate(c echo.Context, x *exchange.Exchange, f form, call *call) error {
+	cred, err := s.credentialsOf(c.Request(), f)
 	if err != nil {
 		return err
 	}
-	call.client, err = x.Authenticate(c.Request().Context(), cred.id, cred.secret)
+	call.client, err = cred.admitted(c.Request().Context(), x.Authenticate)
 	return err
 }
 

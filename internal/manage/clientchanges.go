@@ -73,11 +73,12 @@ type ClientPatch struct {
 	Keyspaces   *[]string
 	Permissions *verifier.Permissions // of nil: no bound
 	Algorithm   *string
+	Registered  RegisteredPatch
 }
 
 // PatchClient changes what a client may do, from its next call on. Tokens that it
 // was given before live on until they expire. It fails with InvalidErrors,
-// ErrNotFound, ErrForbidden or ErrChanged.
+// ErrNotFound, ErrForbidden, ErrChanged or ErrNoCredential.
 func (m *Manager) PatchClient(ctx context.Context, id string, p ClientPatch) (client.Client, error) {
 	var keyspaces []string
 	set(&keyspaces, p.Keyspaces)
@@ -88,7 +89,13 @@ func (m *Manager) PatchClient(ctx context.Context, id string, p ClientPatch) (cl
 		set(&c.Permissions, p.Permissions)
 		set(&c.Algorithm, p.Algorithm)
 		c.Rights, c.Audiences, c.Keyspaces = distinct(c.Rights), distinct(c.Audiences), distinct(c.Keyspaces)
-		return true, validClient(*c)
+		if err := errors.Join(validClient(*c), p.Registered.apply(&c.Registered)); err != nil {
+			return false, err
+		}
+		if p.Registered == (RegisteredPatch{}) {
+			return true, nil
+		}
+		return true, authenticates(*c)
 	})
 }
 
@@ -130,7 +137,8 @@ func (m *Manager) AddSecret(ctx context.Context, id string) (CreatedClient, erro
 	return CreatedClient{c, secret}, err
 }
 
-// RevokeSecret ends a secret of a client, which is refused from now on. It fails
+// RevokeSecret ends a secret of a client, which is refused from now on. The last one can
+// go if the client has another way to authenticate. It fails
 // with ErrLastSecret, ErrNotFound, or as PatchClient does.
 func (m *Manager) RevokeSecret(ctx context.Context, id, secret string) (client.Client, error) {
 	return m.changeClient(ctx, id, "client.secret.revoke", nil, func(c *client.Client, _ time.Time) (bool, error) {
@@ -138,7 +146,7 @@ func (m *Manager) RevokeSecret(ctx context.Context, id, secret string) (client.C
 		switch {
 		case len(left) == len(c.Secrets):
 			return false, fmt.Errorf("secret %.40q: %w", secret, ErrNotFound)
-		case len(left) == 0:
+		case len(left) == 0 && !c.Any():
 			return false, ErrLastSecret
 		}
 		c.Secrets = left

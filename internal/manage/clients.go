@@ -26,10 +26,12 @@ type NewClient struct {
 	Keyspaces   []string             // none: default; "*": every one
 	Permissions verifier.Permissions // the most its tokens may hold; nil: no bound
 	Algorithm   string               // the JWS alg that its backends can read; empty: the server's first
+	Registered  NewRegistered
+	NoSecret    bool // it has what is Registered, and no secret
 }
 
 // CreatedClient is a client with a secret, which is not to be had again. A repeat
-// has none.
+// has none, nor has a client that was to have none.
 type CreatedClient struct {
 	client.Client
 	Secret verifier.Secret
@@ -52,8 +54,11 @@ func (m *Manager) CreateClient(ctx context.Context, n NewClient) (CreatedClient,
 		Permissions: n.Permissions,
 		Algorithm:   n.Algorithm,
 	}
-	if err := errors.Join(validClientID(n.ID), validClient(c)); err != nil {
+	if err := errors.Join(validClientID(n.ID), validClient(c), n.Registered.patch().apply(&c.Registered)); err != nil {
 		return CreatedClient{}, err
+	}
+	if n.NoSecret && !c.Any() {
+		return CreatedClient{}, &InvalidError{"no_secret", errors.New("needs a key, a certificate or a name to authenticate with")}
 	}
 	if err := m.by.makes(c); err != nil {
 		return CreatedClient{}, err
@@ -64,12 +69,14 @@ func (m *Manager) CreateClient(ctx context.Context, n NewClient) (CreatedClient,
 		if err := there(ctx, tx, c.Keyspaces); err != nil {
 			return nil, err
 		}
-		var err error
-		if secret, err = verifier.GenerateKey(secretPrefix); err != nil {
-			return nil, err
-		}
 		c.CreatedAt = tx.Now()
-		c.Secrets = []client.Secret{{Digest: secret.Digest(), CreatedAt: tx.Now()}}
+		if !n.NoSecret {
+			var err error
+			if secret, err = verifier.GenerateKey(secretPrefix); err != nil {
+				return nil, err
+			}
+			c.Secrets = []client.Secret{{Digest: secret.Digest(), CreatedAt: tx.Now()}}
+		}
 		if err := tx.AddClient(ctx, c); err != nil {
 			return nil, err
 		}

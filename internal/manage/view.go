@@ -88,6 +88,10 @@ func ClientWire(c client.Client) wire.Client {
 	for i, s := range c.Secrets {
 		secrets[i] = wire.ClientSecret{ID: s.ID(), CreatedAt: wire.Pointer(s.CreatedAt)}
 	}
+	certificates := make([]string, len(c.Certificates))
+	for i, t := range c.Certificates {
+		certificates[i] = t.String()
+	}
 	return wire.Client{
 		ID:          c.ID,
 		Rights:      rights,
@@ -97,10 +101,32 @@ func ClientWire(c client.Client) wire.Client {
 		Algorithm:   c.Algorithm,
 		Disabled:    c.Disabled,
 		Secrets:     secrets,
-		CreatedAt:   wire.Pointer(c.CreatedAt),
-		ChangedAt:   wire.Pointer(c.ChangedAt),
-		Version:     c.Version,
+
+		JWKS:         jwksWire(c.Keys),
+		Certificates: certificates,
+		SANDNS:       c.SANDNS,
+		SANURI:       c.SANURI,
+
+		CreatedAt: wire.Pointer(c.CreatedAt),
+		ChangedAt: wire.Pointer(c.ChangedAt),
+		Version:   c.Version,
 	}
+}
+
+// jwksWire is nil for no keys.
+func jwksWire(keys []client.Key) *wire.JWKS {
+	if len(keys) == 0 {
+		return nil
+	}
+	set := &wire.JWKS{}
+	for _, k := range keys {
+		jwk, err := k.JWK()
+		if err != nil {
+			panic(err) // of a key that was read
+		}
+		set.Keys = append(set.Keys, jwk)
+	}
+	return set
 }
 
 func orEmpty(list []string) []string {

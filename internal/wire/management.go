@@ -88,9 +88,20 @@ type Client struct {
 	Algorithm   string              `json:"algorithm"`   // empty: the server's first
 	Disabled    bool                `json:"disabled"`
 	Secrets     []ClientSecret      `json:"secrets"` // their ids, oldest first
-	CreatedAt   *time.Time          `json:"created_at"`
-	ChangedAt   *time.Time          `json:"changed_at"`
-	Version     int64               `json:"version"`
+
+	JWKS         *JWKS    `json:"jwks"`         // its public keys; null: none
+	Certificates []string `json:"certificates"` // thumbprints, x5t#S256
+	SANDNS       string   `json:"tls_client_auth_san_dns"`
+	SANURI       string   `json:"tls_client_auth_san_uri"`
+
+	CreatedAt *time.Time `json:"created_at"`
+	ChangedAt *time.Time `json:"changed_at"`
+	Version   int64      `json:"version"`
+}
+
+// JWKS is a set of public keys (RFC 7517 §5).
+type JWKS struct {
+	Keys []json.RawMessage `json:"keys"`
 }
 
 // ClientSecret names a secret of a client, and does not hold it.
@@ -101,8 +112,8 @@ type ClientSecret struct {
 
 // CreatedClient is a client that was just made or given another secret.
 type CreatedClient struct {
-	Secret   *string `json:"client_secret"` // null if Replayed
-	SecretID string  `json:"secret_id"`
+	Secret   *string `json:"client_secret"` // null if Replayed, or if it has none
+	SecretID string  `json:"secret_id"`     // empty likewise
 	Replayed bool    `json:"replayed,omitempty"`
 	Client
 }

@@ -30,6 +30,14 @@ const (
 	TypeJWT         = "urn:ietf:params:oauth:token-type:jwt"
 )
 
+// AssertionJWT is the client_assertion_type of a JWT (RFC 7523 §2.2).
+const AssertionJWT = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+// HeaderClientID names a client that authenticates with the certificate of its TLS
+// connection where no form could. It is our own: a certificate may stand for several
+// clients, so each says which it is (RFC 8705 §2).
+const HeaderClientID = "Cambio-Client-Id"
+
 // Form fields of the token endpoint (RFC 6749, RFC 8693 §2.1, RFC 8707 §2).
 // Keyspace and Cost are our own.
 const (
@@ -45,6 +53,7 @@ const (
 	FieldClientID           = "client_id"
 	FieldClientSecret       = "client_secret"
 	FieldClientAssertion    = "client_assertion"
+	FieldAssertionType      = "client_assertion_type" // RFC 7521 §4.2
 	FieldKeyspace           = "keyspace"
 	FieldCost               = "cost"
 	FieldToken              = "token" // RFC 7662 §2.1, RFC 7009 §2.1
@@ -103,11 +112,12 @@ func SigningAlgs() []string { return []string{"EdDSA", "ES256", "RS256"} }
 // no checker accepts it.
 const MaxTokenLifetime = 15 * time.Minute
 
-// The JWT header typ of an access token (RFC 9068 §2.1), and of a status list
-// (Token Status List §5.1).
+// The JWT header typ of an access token (RFC 9068 §2.1), of a status list (Token
+// Status List §5.1), and of a client assertion (draft-ietf-oauth-rfc7523bis).
 const (
-	TypAccessToken = "at+jwt"
-	TypStatusList  = "statuslist+jwt"
+	TypAccessToken     = "at+jwt"
+	TypStatusList      = "statuslist+jwt"
+	TypClientAssertion = "client-authentication+jwt"
 )
 
 // TokenResponse is the success answer (RFC 8693 §2.2.1).

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	clientOf = `SELECT c.id, c.rights, c.audiences, c.keyspaces, c.permissions, c.algorithm, c.disabled, c.created_at, c.changed_at, c.version,
+	clientOf = `SELECT c.id, c.rights, c.audiences, c.keyspaces, c.permissions, c.algorithm, c.registered, c.disabled, c.created_at, c.changed_at, c.version,
 		EXISTS (SELECT 1 FROM keyspaces s
 			WHERE s.imported_keys AND (s.name = ANY (c.keyspaces) OR '` + client.AnyKeyspace + `' = ANY (c.keyspaces))),
 		EXISTS (SELECT 1 FROM keyspaces s
@@ -28,10 +28,10 @@ const (
 	lockClient   = `SELECT 1 FROM clients WHERE id = $1 FOR NO KEY UPDATE`
 
 	// The first version is the time: a client of that id that was deleted never had it.
-	insertClient = `INSERT INTO clients (id, rights, audiences, keyspaces, permissions, algorithm, disabled, created_at, changed_at, version)
-		VALUES ($1, $2::text[], $3::text[], $4::text[], $5, $6, $7, $8, $9, ` + clock + `)`
+	insertClient = `INSERT INTO clients (id, rights, audiences, keyspaces, permissions, algorithm, registered, disabled, created_at, changed_at, version)
+		VALUES ($1, $2::text[], $3::text[], $4::text[], $5, $6, $7, $8, $9, $10, ` + clock + `)`
 	updateClient = `UPDATE clients SET rights = $2::text[], audiences = $3::text[], keyspaces = $4::text[], permissions = $5, algorithm = $6,
-		disabled = $7, changed_at = $8, version = version + 1 WHERE id = $1`
+		registered = $7, disabled = $8, changed_at = $9, version = version + 1 WHERE id = $1`
 	insertSecrets = `INSERT INTO client_secrets (client_id, position, digest, created_at)
 		SELECT $1::text, x.position - 1, x.digest, x.created_at
 		FROM unnest($2::bytea[], $3::bigint[]) WITH ORDINALITY AS x (digest, created_at, position)`
@@ -132,6 +132,10 @@ func clientArgs(c *client.Client, times ...time.Time) ([]any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("permissions: %w", err)
 	}
+	registered, err := c.Registered.Text()
+	if err != nil {
+		return nil, err
+	}
 	at, err := stamps(times...)
 	if err != nil {
 		return nil, err
@@ -143,7 +147,7 @@ func clientArgs(c *client.Client, times ...time.Time) ([]any, error) {
 	for i, r := range c.Rights {
 		rights[i] = string(r)
 	}
-	args := []any{c.ID, rights, c.Audiences, c.Keyspaces, permissions, c.Algorithm, c.Disabled}
+	args := []any{c.ID, rights, c.Audiences, c.Keyspaces, permissions, c.Algorithm, registered, c.Disabled}
 	for _, t := range at {
 		args = append(args, t)
 	}
@@ -175,7 +179,8 @@ func scanClient(row pgx.CollectableRow) (c client.Client, err error) {
 	var created, changed pgtype.Int8
 	var secrets [][]byte
 	var since []pgtype.Int8
-	err = row.Scan(&c.ID, &rights, &c.Audiences, &c.Keyspaces, &permissions, &c.Algorithm, &c.Disabled, &created, &changed, &c.Version,
+	var registered string
+	err = row.Scan(&c.ID, &rights, &c.Audiences, &c.Keyspaces, &permissions, &c.Algorithm, &registered, &c.Disabled, &created, &changed, &c.Version,
 		&c.ImportedKeys, &c.WeakKeys, &secrets, &since)
 	if err != nil {
 		return c, err
@@ -187,6 +192,9 @@ func scanClient(row pgx.CollectableRow) (c client.Client, err error) {
 		c.Rights[i] = client.Right(r)
 	}
 	c.CreatedAt, c.ChangedAt = stamped(created), stamped(changed)
+	if c.Registered, err = client.ParseRegistered(registered); err != nil {
+		return c, err
+	}
 	if c.Permissions, err = parsePermissions(permissions); err != nil {
 		return c, err
 	}

@@ -11,7 +11,7 @@ import (
 
 // A client has one row for each of its secrets, oldest first, and one with a
 // NULL if it has none.
-const selectClients = `SELECT c.id, c.rights, c.audiences, c.keyspaces, c.permissions, c.algorithm, c.disabled, c.created_at,
+const selectClients = `SELECT c.id, c.rights, c.audiences, c.keyspaces, c.permissions, c.algorithm, c.registered, c.disabled, c.created_at,
 		c.changed_at, c.version,
 		EXISTS (SELECT 1 FROM keyspaces s JOIN json_each(c.keyspaces) may
 			ON may.value IN (s.name, '` + client.AnyKeyspace + `') WHERE s.imported_keys),
@@ -74,9 +74,13 @@ func scanClient(row scanner) (client.Client, error) {
 	var c client.Client
 	var digest sql.Null[[]byte]
 	var secret client.Secret
+	var registered string
 	err := row.Scan(&c.ID, jsonTo{&c.Rights}, jsonTo{&c.Audiences}, jsonTo{&c.Keyspaces}, jsonTo{&c.Permissions},
-		&c.Algorithm, &c.Disabled, stampTo{&c.CreatedAt}, stampTo{&c.ChangedAt}, &c.Version, &c.ImportedKeys, &c.WeakKeys,
+		&c.Algorithm, &registered, &c.Disabled, stampTo{&c.CreatedAt}, stampTo{&c.ChangedAt}, &c.Version, &c.ImportedKeys, &c.WeakKeys,
 		&digest, stampTo{&secret.CreatedAt})
+	if err == nil {
+		c.Registered, err = client.ParseRegistered(registered)
+	}
 	if err != nil || !digest.Valid {
 		return c, err
 	}
@@ -120,10 +124,14 @@ func (c *change) LockClient(ctx context.Context, id string) (client.Client, erro
 // AddClient implements manage.ClientTx. The version is random: no clock, which may
 // step back, says which ones a client of that id had before.
 func (c *change) AddClient(ctx context.Context, cl client.Client) error {
-	_, err := c.exec(ctx, `INSERT INTO clients (id, rights, audiences, keyspaces, permissions, algorithm, disabled, created_at, version)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+	registered, err := cl.Registered.Text()
+	if err != nil {
+		return fmt.Errorf("adding client %s: %w", cl.ID, err)
+	}
+	_, err = c.exec(ctx, `INSERT INTO clients (id, rights, audiences, keyspaces, permissions, algorithm, registered, disabled, created_at, version)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		cl.ID, jsonOf{cl.Rights}, jsonOf{cl.Audiences}, jsonOf{cl.Keyspaces}, jsonOf{cl.Permissions},
-		cl.Algorithm, cl.Disabled, stamp(cl.CreatedAt), 1+randomBelow(versions))
+		cl.Algorithm, registered, cl.Disabled, stamp(cl.CreatedAt), 1+randomBelow(versions))
 	if err == nil {
 		err = c.addSecrets(ctx, cl)
 	}
@@ -146,10 +154,14 @@ func (c *change) addSecrets(ctx context.Context, cl client.Client) error {
 
 // SaveClient implements manage.ClientTx.
 func (c *change) SaveClient(ctx context.Context, cl client.Client) error {
-	n, err := c.exec(ctx, `UPDATE clients SET (rights, audiences, keyspaces, permissions, algorithm, disabled, version, changed_at)
-		= (?2, ?3, ?4, ?5, ?6, ?7, version + 1, ?8) WHERE id = ?1`,
+	registered, err := cl.Registered.Text()
+	if err != nil {
+		return fmt.Errorf("changing client %s: %w", cl.ID, err)
+	}
+	n, err := c.exec(ctx, `UPDATE clients SET (rights, audiences, keyspaces, permissions, algorithm, registered, disabled, version, changed_at)
+		= (?2, ?3, ?4, ?5, ?6, ?7, ?8, version + 1, ?9) WHERE id = ?1`,
 		cl.ID, jsonOf{cl.Rights}, jsonOf{cl.Audiences}, jsonOf{cl.Keyspaces}, jsonOf{cl.Permissions},
-		cl.Algorithm, cl.Disabled, stamp(c.now))
+		cl.Algorithm, registered, cl.Disabled, stamp(c.now))
 	if err == nil && n == 0 {
 		err = manage.ErrNotFound
 	}

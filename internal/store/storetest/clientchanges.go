@@ -101,14 +101,15 @@ func deleteKeyspace(t *testing.T, s manage.Changer, name string) error {
 }
 
 var clientChangePromises = []promise{
-	{"a saved client has all that was changed, secrets included, and its version counts up", func(t *testing.T, db *database) {
+	{"a saved client has all that was changed, secrets and keys included, and its version counts up", func(t *testing.T, db *database) {
 		first := client.Client{
 			ID: "orders", Audiences: []string{"a"}, Keyspaces: []string{"default"}, Secrets: secrets("1", "2"), CreatedAt: noon,
 		}
 		must(t, AddClient(t.Context(), db, first))
 		must(t, AddClient(t.Context(), db, client.Client{ID: "other", Secrets: secrets("1", "2")}))
 		for i, changed := range []client.Client{
-			{Rights: client.Rights(), Audiences: []string{"b", "a"}, Permissions: verifier.Permissions{"p": {}}, Algorithm: "ES256", Disabled: true, Secrets: secrets("2", "3")},
+			{Rights: client.Rights(), Audiences: []string{"b", "a"}, Permissions: verifier.Permissions{"p": {}}, Algorithm: "ES256", Disabled: true, Secrets: secrets("2", "3"), Registered: registered()},
+			{Registered: client.Registered{SANURI: "spiffe://example.com/orders"}},
 			{Secrets: secrets("4")},
 			{},
 		} {
@@ -149,6 +150,22 @@ var clientChangePromises = []promise{
 			return err
 		}), manage.ErrNotFound)
 	}},
+	{"a client keeps its keys, certificates and names, alone and listed, without a secret too", func(t *testing.T, db *database) {
+		orders := client.Client{ID: "orders", CreatedAt: noon, Registered: registered()}
+		must(t, AddClient(t.Context(), db, orders))
+		must(t, AddClient(t.Context(), db, client.Client{ID: "zero", CreatedAt: noon, Registered: registered(), Secrets: secrets("1", "2")}))
+		all, err := db.again().Clients(t.Context())
+		must(t, err)
+		same(t, unversioned(t, all...), []client.Client{orders, {ID: "zero", CreatedAt: noon, Registered: registered(), Secrets: secrets("1", "2")}})
+		one, err := db.Client(t.Context(), "orders")
+		must(t, err)
+		same(t, *one, all[0])
+		deleteClient(t, db, "orders")
+		must(t, AddClient(t.Context(), db, client.Client{ID: "orders", CreatedAt: noon}))
+		one, err = db.Client(t.Context(), "orders")
+		must(t, err)
+		same(t, one.Registered, client.Registered{})
+	}},
 	{"a deleted client is gone, and what was counted of it stays", func(t *testing.T, db *database) {
 		secret, _ := db.key(nil)
 		must(t, exchangeAs(t.Context(), db, "orders", secret, 1))
@@ -182,6 +199,24 @@ var clientChangePromises = []promise{
 			deleteClient(t, db, "orders")
 		}
 	}},
+}
+
+// registered is one of everything that a client may register.
+func registered() client.Registered {
+	var r client.Registered
+	for _, jwk := range []string{
+		`{"kty":"OKP","crv":"Ed25519","kid":"it's \"ä\" 1","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}`,                           // RFC 8037 app. A
+		`{"kty":"EC","crv":"P-256","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}`, // RFC 7517 app. A
+	} {
+		key, err := client.ParseKey([]byte(jwk))
+		if err != nil {
+			panic(err) // of a constant
+		}
+		r.Keys = append(r.Keys, key)
+	}
+	r.Certificates = []client.Thumbprint{{1, 2, 3}, {255}}
+	r.SANDNS = "orders.example.com"
+	return r
 }
 
 // saveClient stores c over the client of its id.

@@ -1,0 +1,4 @@
+-- +goose Up
+-- The public keys, certificates and names that a client authenticates with beside its
+-- secrets, as JSON; empty: none.
+ALTER TABLE clients ADD COLUMN registered TEXT NOT NULL DEFAULT '';
