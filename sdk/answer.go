@@ -100,7 +100,7 @@ func (e *exchanger) refusal(a answer, said wire.ErrorResponse) error {
 		return e.unknown(errors.New("token endpoint: outcome unknown"), wait, told)
 	}
 	if who := refusesUs(a.status, said.Error); who != "" {
-		return e.later(fmt.Errorf("the issuer refuses this client (%s): check ClientID, ClientSecret and its rights", who), 0, false)
+		return e.later(fmt.Errorf("the issuer refuses this client (%s): check ClientID, ClientSecret (or its key or certificate) and its rights", who), 0, false)
 	}
 	cause := fmt.Errorf("token endpoint answers %d", a.status)
 	if a.status < 300 || a.status >= 500 {

@@ -20,10 +20,14 @@ const maxKey = 512
 
 // ClientConfig says who we are to the issuer, and which keys we ask about.
 type ClientConfig struct {
-	Issuer       string // required: the expected iss; https, or http on loopback
-	ClientID     string // required: this program, as the issuer knows it
-	ClientSecret Secret // required
-	Audience     string // required: this backend
+	Issuer   string // required: the expected iss; https, or http on loopback
+	ClientID string // required: this program, as the issuer knows it
+	Audience string // required: this backend
+
+	// One of these is required.
+	ClientSecret Secret
+	ClientKey    ClientKey // signs an assertion for each exchange; no call can be Online
+	MutualTLS    bool      // HTTPClient presents our certificate
 
 	Keyspace string // where keys must belong if a request does not say; zero: to any we may use
 
@@ -64,8 +68,17 @@ func (c ClientConfig) validate() error {
 	if c.ClientID == "" {
 		errs = append(errs, errors.New("ClientID is required"))
 	}
-	if c.ClientSecret.reveal() == "" {
-		errs = append(errs, errors.New("ClientSecret is required"))
+	ways := 0
+	for _, given := range []bool{c.ClientSecret.reveal() != "", c.ClientKey.v != nil, c.MutualTLS} {
+		if given {
+			ways++
+		}
+	}
+	if ways != 1 {
+		errs = append(errs, errors.New("one of ClientSecret, ClientKey and MutualTLS is required"))
+	}
+	if c.MutualTLS && c.HTTPClient == nil {
+		errs = append(errs, errors.New("HTTPClient is required with MutualTLS"))
 	}
 	if c.Issuer != "" {
 		errs = append(errs, checkURL("TokenURL", c.TokenURL, c.AllowHTTP), checkURL("VerifyURL", c.VerifyURL, c.AllowHTTP))
@@ -94,6 +107,10 @@ func NewClient(config ClientConfig) (*Client, error) {
 	if err := errors.Join(err, config.validate()); err != nil {
 		return nil, fmt.Errorf("sdk: %w", err)
 	}
+	who, err := newIdentity(config)
+	if err != nil {
+		return nil, fmt.Errorf("sdk: %w", err)
+	}
 	kept, err := lru.New[subject, *grant](config.GrantCache)
 	if err != nil {
 		return nil, err
@@ -113,14 +130,13 @@ func NewClient(config ClientConfig) (*Client, error) {
 		grants: &grants{
 			checker: checker,
 			exchanger: &exchanger{
-				url:           config.TokenURL,
-				verifyURL:     config.VerifyURL,
-				issuer:        config.Issuer,
-				clientID:      config.ClientID,
-				authorization: basicAuth(config.ClientID, config.ClientSecret.reveal()),
-				audience:      config.Audience,
-				http:          noRedirects(config.HTTPClient),
-				now:           config.Now,
+				url:       config.TokenURL,
+				verifyURL: config.VerifyURL,
+				issuer:    config.Issuer,
+				identity:  who,
+				audience:  config.Audience,
+				http:      noRedirects(config.HTTPClient),
+				now:       config.Now,
 			},
 			now: config.Now, kept: kept, refusals: refusals, inVain: inVain,
 			flights: map[subject][]*exchange{},
@@ -131,6 +147,7 @@ func NewClient(config ClientConfig) (*Client, error) {
 var (
 	errNotAKey = refused("not an API key")
 	errIsToken = refused("a token where an API key belongs")
+	errOnline  = errors.New("sdk: a call to be Online needs a ClientSecret or MutualTLS: no standard sends an assertion there")
 )
 
 // VerifyAPIKey tells whether a key is good, from the token that it was exchanged
@@ -171,6 +188,9 @@ var (
 func (c *Client) VerifyAPIKey(ctx context.Context, req VerifyRequest) (*Token, error) {
 	if err := req.validate(); err != nil {
 		return nil, fmt.Errorf("sdk: %w", err)
+	}
+	if req.Online && c.grants.exchanger.assertions != nil {
+		return nil, errOnline
 	}
 	v, err := c.verify(ctx, req)
 	if err != nil {

@@ -99,7 +99,7 @@ func (e *exchanger) problem(a answer) error {
 	wait, told := retryAfter(a.header, said.RetryAfterMS, e.now())
 	switch a.status {
 	case http.StatusUnauthorized:
-		return e.later(errors.New("the issuer refuses this client (401): check ClientID and ClientSecret"), 0, false)
+		return e.later(errors.New("the issuer refuses this client (401): check ClientID and ClientSecret (or its certificate)"), 0, false)
 	case http.StatusForbidden:
 		return unavailable(errors.New("the issuer refuses this client (403): it needs the right keys:verify, and keys:peek to Peek"))
 	case http.StatusUnprocessableEntity:
