@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
@@ -25,8 +26,12 @@ type clientUpdateCmd struct {
 	NoBound     bool             `xor:"permissions" help:"Its tokens may hold all that their keys do."`
 	Right       []client.Right   `placeholder:"RIGHT" help:"All that it may do from now on. Repeat for more."`
 	Algorithm   *string          `placeholder:"ALG" help:"What its tokens are signed with; '' for the server's first."`
-	versionFlag `embed:""`
-	changeFlags `embed:""`
+	NoJWKS      bool             `name:"no-jwks" xor:"jwks" help:"It has no public keys."`
+	NoCerts     bool             `name:"no-certificates" xor:"certificates" help:"It has no certificates of its own."`
+
+	clientKeyFlags `embed:""`
+	versionFlag    `embed:""`
+	changeFlags    `embed:""`
 }
 
 func (*clientUpdateCmd) Help() string {
@@ -35,14 +40,19 @@ func (*clientUpdateCmd) Help() string {
 Examples:
 
     cambio client update orders --audience https://orders.example.com --audience https://billing.example.com
-    cambio client update ops --right keys:read --right keys:write --if-version 2`
+    cambio client update ops --right keys:read --right keys:write --if-version 2
+    cambio client update orders --jwks orders.jwks.json
+    cambio client update orders --tls-san-dns ''`
 }
 
 // tokensLiveOn says what no change of a client does.
 const tokensLiveOn = `Tokens that it was given before live on until they expire, at most 15 minutes; cambio void --all ends every token at once, and keys can then be exchanged anew.`
 
 func (c *clientUpdateCmd) Run(ctx context.Context, p process) error {
-	patch := c.patch()
+	patch, err := c.patch()
+	if err != nil {
+		return err
+	}
 	if patch == (manage.ClientPatch{}) {
 		return &usageError{errors.New("nothing to change: name what is to be otherwise; see cambio client update --help")}
 	}
@@ -55,7 +65,7 @@ func (c *clientUpdateCmd) Run(ctx context.Context, p process) error {
 	})
 }
 
-func (c *clientUpdateCmd) patch() manage.ClientPatch {
+func (c *clientUpdateCmd) patch() (manage.ClientPatch, error) {
 	patch := manage.ClientPatch{Algorithm: c.Algorithm}
 	if c.Audience != nil || c.NoAudiences {
 		patch.Audiences = &c.Audience
@@ -69,7 +79,15 @@ func (c *clientUpdateCmd) patch() manage.ClientPatch {
 	if c.Right != nil {
 		patch.Rights = &c.Right
 	}
-	return patch
+	var err error
+	patch.Registered, err = c.clientKeyFlags.patch()
+	if c.NoJWKS {
+		patch.Registered.JWKS = new(json.RawMessage)
+	}
+	if c.NoCerts {
+		patch.Registered.Certificates = new([]string)
+	}
+	return patch, err
 }
 
 type clientDisableCmd struct {
@@ -172,7 +190,11 @@ func (c *secretAddCmd) Run(ctx context.Context, p process) error {
 		if c.JSON {
 			return printJSON(p.stdout, createdClient(made))
 		}
-		p.note("a secret of %s follows and is not to be had again; when all programs use it: cambio client secret revoke %s %s", c.ID, c.ID, made.Secrets[0].ID())
+		if len(made.Secrets) > 1 {
+			p.note("a secret of %s follows and is not to be had again; when all programs use it: cambio client secret revoke %s %s", c.ID, c.ID, made.Secrets[0].ID())
+		} else {
+			p.note("a secret of %s follows and is not to be had again", c.ID)
+		}
 		_, err = fmt.Fprintln(p.stdout, made.Secret.Reveal())
 		return err
 	})
@@ -185,7 +207,7 @@ type secretRevokeCmd struct {
 }
 
 func (*secretRevokeCmd) Help() string {
-	return `It is refused from now on. The only secret of a client cannot be revoked: disable the client, or add another first.
+	return `It is refused from now on. The last secret of a client can be revoked if it has a key, a certificate or a name beside it; else disable the client, or add another first.
 
 Example:
 

@@ -107,6 +107,9 @@ func (e *examination) settings(given config.Settings) bool {
 	if err == nil {
 		_, err = tlsConfig(cfg, slog.New(slog.DiscardHandler))
 	}
+	if err == nil {
+		_, err = clientCAs(cfg, slog.New(slog.DiscardHandler))
+	}
 	if err != nil {
 		for line := range strings.SplitSeq(err.Error(), "\n") {
 			e.note(check, broken, line, "mend it and run cambio doctor again, which looked no further")

@@ -7,12 +7,14 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/cambio-auth/cambio/internal/config"
 	"github.com/cambio-auth/cambio/internal/wire"
 	"github.com/cambio-auth/cambio/verifier"
 )
@@ -58,6 +60,28 @@ func TestReadmeImports(t *testing.T) {
 	}
 	if got := strings.Count(string(out), `"outcome":"import"`); got != 2 {
 		t.Errorf("%d keys were imported:\n%s", got, out)
+	}
+}
+
+func TestReadmeMakesClientsWithoutASecret(t *testing.T) {
+	n := newcomer{readme: readReadme(t), dir: t.TempDir()}
+	cfg := config.Config{TLSCert: filepath.Join(n.dir, "kiosk.pem"), TLSKey: filepath.Join(n.dir, "kiosk-key.pem")}
+	writeCertificate(t, cfg, 1)
+	set := `{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}` // RFC 8037 app. A
+	write(t, filepath.Join(n.dir, "orders.jwks.json"), []byte(set), 1)
+	var list struct{ Clients []wire.Client }
+	n.paste(t, readmeBlock(t, n.readme, "clientkeys")+"cambio client list --json", &list)
+	if len(list.Clients) != 3 {
+		t.Fatalf("%d clients", len(list.Clients))
+	}
+	kiosk, orders, tills := list.Clients[0], list.Clients[1], list.Clients[2]
+	if len(kiosk.Certificates) != 1 || orders.JWKS == nil || tills.SANDNS != "tills.example.com" {
+		t.Errorf("%+v", list.Clients)
+	}
+	for _, c := range list.Clients {
+		if len(c.Secrets) != 0 {
+			t.Errorf("%s has a secret", c.ID)
+		}
 	}
 }
 

@@ -46,6 +46,8 @@ var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"refusedkey":       cmdRefusedKey,
 	"sql":              cmdSQL,
 	"chained":          cmdChained,
+	"makekeys":         cmdMakeKeys,
+	"verifyas":         cmdVerifyAs,
 }
 
 // ready LOG waits until the server that writes LOG is ready, and sets $PUBLIC

@@ -61,8 +61,15 @@ func serve(ctx context.Context, cfg config.Config, public, ops net.Listener, log
 	if err != nil {
 		return err
 	}
+	authorities, err := clientCAs(cfg, log)
+	if err != nil {
+		return err
+	}
 	iss := cfg.IssuerAt(public.Addr())
-	server, err := httpapi.New(httpapi.Config{Issuer: iss, TrustedProxies: cfg.TrustedProxies, Algorithms: cfg.SigningAlgs, TLS: certs, FailureLimit: cfg.FailureLimit, MaxConnections: maxConnections(), Log: log})
+	server, err := httpapi.New(httpapi.Config{
+		Issuer: iss, TrustedProxies: cfg.TrustedProxies, Algorithms: cfg.SigningAlgs, TLS: certs, ClientCAs: authorities,
+		FailureLimit: cfg.FailureLimit, MaxConnections: maxConnections(), Log: log,
+	})
 	if err != nil {
 		return err
 	}

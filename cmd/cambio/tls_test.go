@@ -81,3 +81,67 @@ func TestCertificate(t *testing.T) {
 	writeCertificate(t, cfg, 4)
 	served(4)
 }
+
+func TestClientAuthorities(t *testing.T) {
+	dir := t.TempDir()
+	cfg := config.Config{TLSCert: filepath.Join(dir, "cert.pem"), TLSKey: filepath.Join(dir, "key.pem"), TLSClientCA: filepath.Join(dir, "ca.pem")}
+	authority := func(serial int64) *x509.Certificate {
+		t.Helper()
+		writeCertificate(t, cfg, serial)
+		text, err := os.ReadFile(cfg.TLSCert)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, cfg.TLSClientCA, text, serial)
+		block, _ := pem.Decode(text)
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cert
+	}
+	first := authority(1)
+	pool, err := clientCAs(cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	is := func(want *x509.Certificate) {
+		t.Helper()
+		only := x509.NewCertPool()
+		only.AddCert(want)
+		if !pool().Equal(only) {
+			t.Error("another authority is believed")
+		}
+	}
+	is(first)
+	second := authority(2)
+	is(second) // the first is believed no more, without a restart
+	write(t, cfg.TLSClientCA, []byte("half writ"), 3)
+	is(second)
+	if err := os.Remove(cfg.TLSClientCA); err != nil {
+		t.Fatal(err)
+	}
+	is(second)
+	if _, err := clientCAs(cfg, slog.New(slog.DiscardHandler)); err == nil {
+		t.Error("a server starts without its authorities")
+	}
+}
+
+func TestCertificatesAreAskedForOnlyIfSetUp(t *testing.T) {
+	dir := t.TempDir()
+	plain := config.Config{TLSCert: filepath.Join(dir, "cert.pem"), TLSKey: filepath.Join(dir, "key.pem")}
+	writeCertificate(t, plain, 1)
+	withCA, selfSigned := plain, plain
+	withCA.TLSClientCA, selfSigned.TLSSelfSigned = plain.TLSCert, true
+	for want, cfgs := range map[tls.ClientAuthType][]config.Config{tls.NoClientCert: {plain}, tls.RequestClientCert: {withCA, selfSigned}} {
+		for _, cfg := range cfgs {
+			server, err := tlsConfig(cfg, slog.New(slog.DiscardHandler))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if server.ClientAuth != want || server.ClientCAs != nil {
+				t.Errorf("%+v: %v", cfg, server.ClientAuth)
+			}
+		}
+	}
+}

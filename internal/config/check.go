@@ -109,6 +109,10 @@ func (c Config) checkTLS() (string, error) {
 		return "CAMBIO_TLS_KEY", errors.New("is required with CAMBIO_TLS_CERT")
 	case c.TLSCert == "" && c.TLSKey != "":
 		return "CAMBIO_TLS_CERT", errors.New("is required with CAMBIO_TLS_KEY")
+	case c.TLSCert == "" && c.TLSClientCA != "":
+		return "CAMBIO_TLS_CERT", errors.New("is required with CAMBIO_TLS_CLIENT_CA: a certificate counts only on a connection that we end ourselves")
+	case c.TLSCert == "" && c.TLSSelfSigned:
+		return "CAMBIO_TLS_CERT", errors.New("is required with CAMBIO_TLS_SELF_SIGNED: a certificate counts only on a connection that we end ourselves")
 	}
 	return "", nil
 }

@@ -154,6 +154,8 @@ func TestMistakes(t *testing.T) {
 		"an issuer with a password":                        {env{"CAMBIO_ISSUER": "https://u:hunter2@keys.example.com"}, []string{"CAMBIO_ISSUER: must hold no user"}},
 		"TLS on all interfaces, so that a name is unknown": {env{"CAMBIO_LISTEN": ":443", "CAMBIO_TLS_CERT": "c", "CAMBIO_TLS_KEY": "k"}, []string{"CAMBIO_ISSUER: is required with TLS"}},
 		"a certificate without its key":                    {env{"CAMBIO_TLS_CERT": "c"}, []string{"CAMBIO_TLS_KEY: is required"}},
+		"authorities of clients without TLS":               {env{"CAMBIO_TLS_CLIENT_CA": "c"}, []string{"CAMBIO_TLS_CERT: is required with CAMBIO_TLS_CLIENT_CA"}},
+		"certificates of clients without TLS":              {env{"CAMBIO_TLS_SELF_SIGNED": "true"}, []string{"CAMBIO_TLS_CERT: is required with CAMBIO_TLS_SELF_SIGNED"}},
 		"a private key without its certificate":            {env{"CAMBIO_TLS_KEY": "k", "CAMBIO_LISTEN": ":443"}, []string{"CAMBIO_TLS_CERT: is required"}},
 		"a token lifetime over the cap":                    {env{"CAMBIO_TOKEN_LIFETIME": "16m"}, []string{"CAMBIO_TOKEN_LIFETIME: must be whole seconds"}},
 		"an algorithm that signs nothing here":             {env{"CAMBIO_SIGNING_ALGS": "EdDSA,HS256"}, []string{"CAMBIO_SIGNING_ALGS: must be some of EdDSA, ES256, RS256"}},

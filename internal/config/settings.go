@@ -49,6 +49,8 @@ type Settings struct {
 	TrustedProxies []string `placeholder:"CIDR" env:"CAMBIO_TRUSTED_PROXIES" help:"Addresses or networks of proxies whose X-Forwarded-For is believed, separated by commas."`
 	TLSCert        string   `name:"tls-cert" placeholder:"PATH" env:"CAMBIO_TLS_CERT" help:"Certificate chain, PEM. Read again when the file changes."`
 	TLSKey         string   `name:"tls-key" placeholder:"PATH" env:"CAMBIO_TLS_KEY" help:"Private key of the certificate, PEM."`
+	TLSClientCA    string   `name:"tls-client-ca" placeholder:"PATH" env:"CAMBIO_TLS_CLIENT_CA" help:"Authorities, PEM, whose certificates clients may authenticate with (tls_client_auth), beside those of their own making. Read again when the file changes. Default: clients are asked for no certificate."`
+	TLSSelfSigned  bool     `name:"tls-self-signed" env:"CAMBIO_TLS_SELF_SIGNED" help:"Ask clients for certificates of their own making alone (self_signed_tls_client_auth)."`
 	AllowHTTP      bool     `name:"allow-http" env:"CAMBIO_ALLOW_HTTP" help:"Allow plain HTTP beyond this machine. Keys and tokens then travel in the clear: only behind a proxy that does TLS."`
 	LogFormat      string   `placeholder:"FORMAT" env:"CAMBIO_LOG_FORMAT" default:"text" help:"text or json. Default: text."`
 	LogLevel       string   `placeholder:"LEVEL" env:"CAMBIO_LOG_LEVEL" default:"info" help:"debug, info, warn or error. Default: info."`
@@ -73,6 +75,8 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	TLSCert        string // empty: plain HTTP
 	TLSKey         string
+	TLSClientCA    string // empty: no authority names clients
+	TLSSelfSigned  bool   // clients are asked for certificates without it too
 	LogFormat      string // text or json
 	LogLevel       slog.Level
 }
@@ -88,6 +92,8 @@ func (s Settings) Config(getenv func(string) string) (Config, error) {
 		MasterKeyFile: s.MasterKeyFile,
 		TLSCert:       s.TLSCert,
 		TLSKey:        s.TLSKey,
+		TLSClientCA:   s.TLSClientCA,
+		TLSSelfSigned: s.TLSSelfSigned,
 		LogFormat:     cmp.Or(s.LogFormat, "text"),
 	}
 	var m mistakes
