@@ -54,7 +54,7 @@ Examples:
 }
 
 func (c *clientCreateCmd) Run(ctx context.Context, p process) error {
-	registered, err := c.clientKeyFlags.patch()
+	registered, err := c.patch()
 	if err != nil {
 		return err
 	}

@@ -247,7 +247,7 @@ func TestCertificatesOverTLS(t *testing.T) {
 		}
 		defer answer.Body.Close()
 		var said wire.TokenResponse
-		if text, _ := io.ReadAll(answer.Body); answer.StatusCode == 200 {
+		if text, _ := io.ReadAll(answer.Body); answer.StatusCode == http.StatusOK {
 			err = json.Unmarshal(text, &said)
 			keepSecret(said.AccessToken)
 		}

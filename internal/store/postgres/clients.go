@@ -132,7 +132,7 @@ func clientArgs(c *client.Client, times ...time.Time) ([]any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("permissions: %w", err)
 	}
-	registered, err := c.Registered.Text()
+	registered, err := c.Text()
 	if err != nil {
 		return nil, err
 	}

@@ -124,7 +124,7 @@ func (c *change) LockClient(ctx context.Context, id string) (client.Client, erro
 // AddClient implements manage.ClientTx. The version is random: no clock, which may
 // step back, says which ones a client of that id had before.
 func (c *change) AddClient(ctx context.Context, cl client.Client) error {
-	registered, err := cl.Registered.Text()
+	registered, err := cl.Text()
 	if err != nil {
 		return fmt.Errorf("adding client %s: %w", cl.ID, err)
 	}
@@ -154,7 +154,7 @@ func (c *change) addSecrets(ctx context.Context, cl client.Client) error {
 
 // SaveClient implements manage.ClientTx.
 func (c *change) SaveClient(ctx context.Context, cl client.Client) error {
-	registered, err := cl.Registered.Text()
+	registered, err := cl.Text()
 	if err != nil {
 		return fmt.Errorf("changing client %s: %w", cl.ID, err)
 	}
