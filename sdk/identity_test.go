@@ -130,7 +130,7 @@ func TestNothingThatPrintsHoldsAClientKey(t *testing.T) {
 	}
 	out.Write(text)
 	seed := private.Seed()
-	for _, hidden := range []string{string(seed), hex.EncodeToString(seed), base64.StdEncoding.EncodeToString(seed)[:42], strings.Trim(fmt.Sprint(seed), "[]")} {
+	for _, hidden := range []string{string(seed), hex.EncodeToString(seed), base64.StdEncoding.EncodeToString(seed)[:42], strings.Trim(fmt.Sprintf("%d", seed), "[]")} {
 		if strings.Contains(out.String(), hidden) {
 			t.Error("the private key is printed")
 		}

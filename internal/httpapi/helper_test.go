@@ -177,9 +177,8 @@ func (w *world) config(keys verifier.Store) setup {
 	w.issuer = iss
 	return setup{
 		httpapi.Config{
-			Issuer: issuerURL,
-			Now:    func() time.Time { return *w.clock.Load() },
-			Log:    slog.New(slog.NewJSONHandler(io.MultiWriter(w.logs, &everything), &slog.HandlerOptions{Level: slog.LevelDebug})),
+			Issuer: issuerURL, Now: func() time.Time { return *w.clock.Load() },
+			Log: slog.New(slog.NewJSONHandler(io.MultiWriter(w.logs, &everything), &slog.HandlerOptions{Level: slog.LevelDebug})),
 		},
 		httpapi.Parts{Exchange: w.newExchange(v, iss), Keys: ring, Manage: w.manage, Refusals: w.refusals, JWKS: ring.JWKS, Statuses: w.statuses(w.store), Ready: w.store.Ping},
 	}
