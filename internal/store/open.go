@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/cambio-auth/cambio/internal/store/postgres"
+	"github.com/cambio-auth/cambio/internal/store/schema"
 	"github.com/cambio-auth/cambio/internal/store/sqlite"
 )
 
@@ -21,32 +22,65 @@ var (
 // "postgres://" or "postgresql://", which must be there and may be empty. Its errors
 // name the setting CAMBIO_STORE and never hold url, which may hold a password; they
 // wrap ErrAway if the database may answer later. ctx bounds the opening alone.
-func Open(ctx context.Context, url string) (Store, error) {
-	scheme, rest, found := strings.Cut(url, ":")
+func Open(ctx context.Context, url string) (Store, error) { return open(ctx, url, false) }
+
+// OpenAsIs is Open for a database that somebody else migrates. It makes no file, and
+// fails with schema.ErrBehind where a migration is due.
+func OpenAsIs(ctx context.Context, url string) (Store, error) { return open(ctx, url, true) }
+
+func open(ctx context.Context, url string, asIs bool) (Store, error) {
+	path, err := file(url)
 	switch {
-	case found && (scheme == "postgres" || scheme == "postgresql") && strings.HasPrefix(rest, "//"):
-		return openPostgres(ctx, url)
-	case !found || scheme != "sqlite" || !namesFile(rest):
-		return nil, errURL
-	case strings.Contains(rest, ":memory:"):
-		return nil, errMem
+	case err != nil:
+		return nil, err
+	case path == "":
+		s, err := postgres.Open(ctx, url, postgres.Options{NoMigrate: asIs})
+		if err != nil {
+			return nil, mayBeAway(err)
+		}
+		return s, nil
 	}
-	s, err := sqlite.Open(ctx, rest, sqlite.Options{})
+	s, err := sqlite.Open(ctx, path, sqlite.Options{NoMigrate: asIs})
 	if err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-func openPostgres(ctx context.Context, url string) (Store, error) {
-	s, err := postgres.Open(ctx, url, postgres.Options{})
+// Schema tells of the schema of the database that url names, and changes nothing.
+// Its errors are those of Open.
+func Schema(ctx context.Context, url string) (schema.State, error) {
+	path, err := file(url)
+	switch {
+	case err != nil:
+		return schema.State{}, err
+	case path == "":
+		state, err := postgres.Schema(ctx, url)
+		return state, mayBeAway(err)
+	}
+	return sqlite.Schema(ctx, path)
+}
+
+// file returns the path of the file that url names, or nothing for a database of
+// PostgreSQL.
+func file(url string) (path string, err error) {
+	scheme, rest, found := strings.Cut(url, ":")
+	switch {
+	case found && (scheme == "postgres" || scheme == "postgresql") && strings.HasPrefix(rest, "//"):
+		return "", nil
+	case !found || scheme != "sqlite" || !namesFile(rest):
+		return "", errURL
+	case strings.Contains(rest, ":memory:"):
+		return "", errMem
+	}
+	return rest, nil
+}
+
+func mayBeAway(err error) error {
 	if err != nil && postgres.Away(err) {
-		return nil, fmt.Errorf("%w (%w)", err, ErrAway)
+		return fmt.Errorf("%w (%w)", err, ErrAway)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return s, nil
+	return err
 }
 
 // namesFile refuses what is meant as something else than a path: the host of a

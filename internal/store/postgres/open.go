@@ -21,6 +21,7 @@ import (
 type Options struct {
 	MaxConns       int   // connections at a time; zero: pool_max_conns of the URL, or else 8
 	StatusListSize int64 // entries of lists that are opened; zero: issuer.StatusListSize
+	NoMigrate      bool  // fail with schema.ErrBehind where a migration is due
 }
 
 // defaultConns is enough for four groups in flight and some questions beside.
@@ -49,21 +50,24 @@ var prepared = []string{begin, lockByDigests, selectVersions, updateBudgets, ins
 // the opening alone.
 //
 // Its errors begin with the setting that holds url, CAMBIO_STORE, never hold url or
-// its password, and say what to do. A database of a newer schema is left as it is.
+// its password, and say what to do. A database of a newer schema is
+// left as it is, and refused unless it takes binaries as old as this one.
 func Open(ctx context.Context, url string, opts Options) (*Store, error) {
 	store, err := open(ctx, url, opts)
 	if err != nil {
-		return nil, fmt.Errorf("CAMBIO_STORE: PostgreSQL: %w", explain(err))
+		return nil, openError(err)
 	}
 	return store, nil
 }
+
+func openError(err error) error { return fmt.Errorf("CAMBIO_STORE: PostgreSQL: %w", explain(err)) }
 
 func open(ctx context.Context, url string, opts Options) (*Store, error) {
 	cfg, err := configure(url, opts)
 	if err != nil {
 		return nil, err
 	}
-	if err := migrate(ctx, cfg.ConnConfig); err != nil {
+	if err := prepareSchema(ctx, cfg.ConnConfig, opts.NoMigrate); err != nil {
 		return nil, err
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
@@ -75,6 +79,17 @@ func open(ctx context.Context, url string, opts Options) (*Store, error) {
 		return nil, errors.Join(err, store.Close())
 	}
 	return store, nil
+}
+
+func prepareSchema(ctx context.Context, cfg *pgx.ConnConfig, noMigrate bool) error {
+	if !noMigrate {
+		return migrate(ctx, cfg)
+	}
+	state, err := schemaState(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	return state.Ready()
 }
 
 var (

@@ -46,7 +46,10 @@ func TestASchemaThatIsNewerIsRefusedAndLeftAlone(t *testing.T) {
 	url := database(t)
 	conn := connect(t, url)
 	run(t, conn, `INSERT INTO cambio_schema_version (version_id, is_applied) VALUES (99, true)`)
-	wantOpenError(t, url, "version 99 and this binary knows none above 7; run the newer binary")
+	run(t, conn, `UPDATE cambio_schema_oldest SET version = 99`)
+	wantOpenError(t, url, "version 99, which takes binaries that know 99 or later, and this binary knows none above ")
+	run(t, conn, `DROP TABLE cambio_schema_oldest`)
+	wantOpenError(t, url, "version 99 and this binary knows none above ")
 	if n := ask[int64](t, conn, `SELECT max(version_id) FROM cambio_schema_version`); n != 99 {
 		t.Errorf("the version became %d", n)
 	}

@@ -8,8 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 
 	"github.com/pressly/goose/v3"
+
+	"github.com/cambio-auth/cambio/internal/store/schema"
 )
 
 //go:embed migrations/*.sql
@@ -22,60 +26,71 @@ const (
 
 var errForeign = errors.New("it belongs to another application; choose another path")
 
-// inspect reads the version of a database's schema: 0 for an empty one. It fails
-// with errForeign for the database of another application, and for a version
-// that this binary does not know.
+// inspect reads the version of a database's schema: 0 for an empty one. What a
+// binary must know at least to run on it is SQLite's user_version, 0 where no binary
+// has said so. It fails with errForeign for the database of another application, and
+// for a version that this binary must not run on.
 func inspect(ctx context.Context, db interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-}) (int64, error) {
-	var application, tables, version int64
-	err := db.QueryRowContext(ctx, `SELECT application_id, (SELECT count(*) FROM sqlite_schema)
-		FROM pragma_application_id`).Scan(&application, &tables)
+}) (state schema.State, err error) {
+	if state.Versions, err = schema.Read(migrations, "migrations"); err != nil {
+		return state, err
+	}
+	var application, tables int64
+	err = db.QueryRowContext(ctx, `SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema)
+		FROM pragma_application_id, pragma_user_version`).Scan(&application, &state.Needs, &tables)
 	switch {
 	case err != nil:
-		return 0, err
+		return state, err
 	case application == 0 && tables == 0:
-		return 0, nil
+		return state, nil
 	case application != applicationID:
-		return 0, errForeign
+		return state, errForeign
 	}
-	err = db.QueryRowContext(ctx, `SELECT coalesce(max(version_id), 0) FROM `+versionTable).Scan(&version)
+	err = db.QueryRowContext(ctx, `SELECT coalesce(max(version_id), 0) FROM `+versionTable).Scan(&state.Version)
 	if err != nil {
-		return 0, err
+		return state, err
 	}
-	newest, err := newestMigration()
-	if err == nil && version > newest {
-		err = fmt.Errorf("its schema is version %d and this binary knows none above %d; run the newer binary that made it",
-			version, newest)
-	}
-	return version, err
+	return state, state.Check()
 }
 
-func newestMigration() (int64, error) {
-	names, err := fs.Glob(migrations, "migrations/*.sql")
-	if err != nil {
-		return 0, err
+// Schema tells of the schema of the database at path, and changes nothing: a file
+// that is not there is an empty database. Its errors are those of Open.
+func Schema(ctx context.Context, path string) (state schema.State, err error) {
+	if state, err = schemaOf(ctx, path); err != nil {
+		return schema.State{}, openError(path, err)
 	}
-	return goose.NumericComponent(names[len(names)-1]) // Glob sorts
+	return state, nil
+}
+
+func schemaOf(ctx context.Context, path string) (state schema.State, err error) {
+	if path, err = filepath.Abs(path); err != nil {
+		return state, err
+	}
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		state.Versions, err = schema.Read(migrations, "migrations")
+		return state, err
+	}
+	return inspectFile(ctx, path)
 }
 
 // migrate brings the database to the newest schema, in one transaction: of
 // several processes that start at once, one migrates, the others wait and find
-// it done; and one that fails leaves the database as it was.
+// it done; and one that fails leaves the database as it was. A database that a newer
+// binary has migrated, and that takes us, is left as it is.
 func (w *writer) migrate(ctx context.Context) error {
-	newest, err := newestMigration()
-	if err != nil {
-		return err
-	}
 	return w.do(ctx, func(tx *transaction) error {
-		version, err := inspect(ctx, w.conn)
+		state, err := inspect(ctx, w.conn)
 		if err != nil {
 			return err
 		}
-		if version == newest {
+		if !state.Behind() {
 			return tx.mayWrite(ctx)
 		}
 		tx.wrote = true
+		if _, err := tx.exec(ctx, fmt.Sprintf(`PRAGMA user_version = %d`, max(state.Needs, state.Oldest))); err != nil {
+			return err
+		}
 		return w.conn.Raw(func(conn any) error {
 			return up(ctx, conn.(driver.Conn))
 		})

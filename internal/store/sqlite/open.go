@@ -15,6 +15,7 @@ import (
 
 	sqlite3 "modernc.org/sqlite/lib"
 
+	"github.com/cambio-auth/cambio/internal/store/schema"
 	"github.com/cambio-auth/cambio/issuer"
 )
 
@@ -31,8 +32,8 @@ var pragmas = []string{"busy_timeout(60000)", "synchronous(FULL)", "foreign_keys
 // once. ctx bounds the opening alone.
 //
 // Its errors begin with the setting that names the path, CAMBIO_STORE, and say
-// what to do. A file that is not ours, damaged or of a newer schema is left as it
-// is.
+// what to do. A file that is not ours or damaged is left as it is, and so is one of a
+// newer schema, which is refused unless it takes binaries as old as this one.
 func Open(ctx context.Context, path string, opts Options) (*Store, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
@@ -40,9 +41,13 @@ func Open(ctx context.Context, path string, opts Options) (*Store, error) {
 	opts.StatusListSize = cmp.Or(opts.StatusListSize, issuer.StatusListSize)
 	store, err := open(ctx, path, opts)
 	if err != nil {
-		return nil, fmt.Errorf("CAMBIO_STORE: sqlite:%s: %w", path, explain(path, err))
+		return nil, openError(path, err)
 	}
 	return store, nil
+}
+
+func openError(path string, err error) error {
+	return fmt.Errorf("CAMBIO_STORE: sqlite:%s: %w", path, explain(path, err))
 }
 
 func open(ctx context.Context, path string, opts Options) (*Store, error) {
@@ -50,10 +55,7 @@ func open(ctx context.Context, path string, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := create(path); err != nil {
-		return nil, err
-	}
-	if err := inspectFile(ctx, path); err != nil {
+	if err := prepareFile(ctx, path, opts.NoMigrate); err != nil {
 		return nil, err
 	}
 	write, err := sql.Open("sqlite", dsn(path))
@@ -72,6 +74,23 @@ func open(ctx context.Context, path string, opts Options) (*Store, error) {
 		return nil, errors.Join(err, store.Close())
 	}
 	return store, nil
+}
+
+// prepareFile makes the file if it is not there, and refuses one that is not for us
+// before anything could write to it.
+func prepareFile(ctx context.Context, path string, noMigrate bool) error {
+	if noMigrate {
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			return schema.State{}.Ready()
+		}
+	} else if err := create(path); err != nil {
+		return err
+	}
+	state, err := inspectFile(ctx, path)
+	if err == nil && noMigrate {
+		err = state.Ready()
+	}
+	return err
 }
 
 // start makes the database ready for use.
@@ -114,15 +133,14 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// inspectFile refuses a file that is not ours before anything could write to
-// it, through a connection that cannot.
-func inspectFile(ctx context.Context, path string) error {
+// inspectFile is inspect through a connection that cannot write.
+func inspectFile(ctx context.Context, path string) (schema.State, error) {
 	db, err := sql.Open("sqlite", dsn(path)+"&mode=ro")
 	if err != nil {
-		return err
+		return schema.State{}, err
 	}
-	_, err = inspect(ctx, db)
-	return errors.Join(err, db.Close())
+	state, err := inspect(ctx, db)
+	return state, errors.Join(err, db.Close())
 }
 
 // useWAL sets the journal mode, which the file itself then remembers. Processes

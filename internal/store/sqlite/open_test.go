@@ -107,20 +107,27 @@ var wrongFiles = map[string]wrongFile{
 	"a newer schema": {
 		setUp: func(t *testing.T, path string) {
 			closed(t, path)
-			query(t, path, `INSERT INTO schema_version (version_id, is_applied) VALUES (99, 1); SELECT 1`)
+			query(t, path, `INSERT INTO schema_version (version_id, is_applied) VALUES (99, 1); PRAGMA user_version = 99; SELECT 1`)
 		},
-		want: "its schema is version 99 and this binary knows none above 7; run the newer binary that made it",
+		want: "its schema is version 99, which takes binaries that know 99 or later, and this binary knows none above ",
+	},
+	"a newer schema of a binary that did not say what it takes": {
+		setUp: func(t *testing.T, path string) {
+			closed(t, path)
+			query(t, path, `INSERT INTO schema_version (version_id, is_applied) VALUES (99, 1); PRAGMA user_version = 0; SELECT 1`)
+		},
+		want: "its schema is version 99 and this binary knows none above ",
 	},
 	"a newer schema whose last changes are in the log": {
 		setUp: func(t *testing.T, path string) {
 			live := filepath.Join(t.TempDir(), "live.db")
 			open(t, live)
-			query(t, live, `INSERT INTO schema_version (version_id, is_applied) VALUES (99, 1); SELECT 1`)
+			query(t, live, `INSERT INTO schema_version (version_id, is_applied) VALUES (99, 1); PRAGMA user_version = 99; SELECT 1`)
 			for _, suffix := range []string{"", "-wal"} {
 				write(t, path+suffix, read(live+suffix))
 			}
 		},
-		want: "its schema is version 99 and this binary knows none above 7; run the newer binary that made it",
+		want: "its schema is version 99, which takes binaries that know 99 or later, and this binary knows none above ",
 	},
 }
 

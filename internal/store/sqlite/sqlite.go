@@ -33,6 +33,7 @@ import (
 type Options struct {
 	Now            func() time.Time // the database's clock; zero: time.Now
 	StatusListSize int64            // entries of lists that are opened; zero: issuer.StatusListSize
+	NoMigrate      bool             // fail with schema.ErrBehind where a migration is due, and make no file
 }
 
 // Store is an open database. It is safe for concurrent use.
