@@ -146,12 +146,12 @@ func (e *examination) store(ctx context.Context) {
 		e.note(check, wellFound, "there is no database "+path+" yet", "cambio serve makes it, and so does any command that creates something")
 		return
 	}
-	db, err := store.Open(ctx, e.cfg.Store)
+	db, err := openDatabase(ctx, e.cfg.Store, e.cfg.NoMigrate)
 	if err != nil {
 		e.note(check, broken, err.Error(), "cambio serve needs it")
 		return
 	}
-	e.note(check, wellFound, "it answers, and its schema is the newest that this binary knows", "")
+	e.schema(ctx)
 	e.writing(ctx, db)
 	e.signing(ctx, db)
 	e.log(ctx, db)
@@ -159,6 +159,20 @@ func (e *examination) store(ctx context.Context) {
 	e.keyspaces(ctx, db)
 	if err := db.Close(); err != nil {
 		e.note(check, broken, err.Error(), "")
+	}
+}
+
+// schema tells whether a newer binary has migrated.
+func (e *examination) schema(ctx context.Context) {
+	const check = "store"
+	state, err := store.Schema(ctx, e.cfg.Store)
+	switch {
+	case err != nil:
+		e.failed(check, err)
+	case state.Ahead():
+		e.note(check, doubtful, fmt.Sprintf("it answers, and its schema is version %d, which is newer than this binary's %d but takes it", state.Version, state.Newest), "finish the upgrade")
+	default:
+		e.note(check, wellFound, "it answers, and its schema is the newest that this binary knows", "")
 	}
 }
 

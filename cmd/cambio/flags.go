@@ -19,8 +19,9 @@ import (
 
 // storeFlags name the store of a command that reads it.
 type storeFlags struct {
-	config.Store `embed:""`
-	output       `embed:""`
+	config.Store   `embed:""`
+	config.Migrate `embed:""`
+	output         `embed:""`
 }
 
 // use opens the store for a command that needs it to be there: a mistyped path
@@ -90,12 +91,23 @@ func (s storeFlags) missing() (string, bool) {
 }
 
 func (s storeFlags) open(ctx context.Context, do func(store.Store) error) (err error) {
-	db, err := store.Open(ctx, s.Store.Store)
+	noMigrate, err := s.Off()
+	if err != nil {
+		return &usageError{err}
+	}
+	db, err := openDatabase(ctx, s.Store.Store, noMigrate)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	return do(db)
+}
+
+func openDatabase(ctx context.Context, url string, noMigrate bool) (store.Store, error) {
+	if noMigrate {
+		return store.OpenAsIs(ctx, url)
+	}
+	return store.Open(ctx, url)
 }
 
 // sqlitePath returns the path in a store's URL, if it is one of SQLite.

@@ -109,7 +109,7 @@ func serve(ctx context.Context, cfg config.Config, public, ops net.Listener, log
 // supply opens the store, gives the server what it needs of it, and keeps count
 // of its use while it is busy.
 func supply(ctx, busy context.Context, cfg config.Config, iss string, server *httpapi.Server, log *slog.Logger, ready func(store.Store) error) (err error) {
-	db, err := openPatiently(ctx, cfg.Store, log)
+	db, err := openPatiently(ctx, cfg, log)
 	if err != nil {
 		return err
 	}
@@ -141,9 +141,9 @@ func supply(ctx, busy context.Context, cfg config.Config, iss string, server *ht
 }
 
 // openPatiently waits for a database that does not answer, and says so.
-func openPatiently(ctx context.Context, url string, log *slog.Logger) (store.Store, error) {
+func openPatiently(ctx context.Context, cfg config.Config, log *slog.Logger) (store.Store, error) {
 	for wait := time.Second; ; wait = min(2*wait, 10*time.Second) {
-		db, err := store.Open(ctx, url)
+		db, err := openDatabase(ctx, cfg.Store, cfg.NoMigrate)
 		if !errors.Is(err, store.ErrAway) {
 			return db, err
 		}

@@ -80,12 +80,12 @@ func TestSettings(t *testing.T) {
 				"CAMBIO_TOKEN_LIFETIME": "90s", "CAMBIO_SIGNING_ALGS": "ES256, EdDSA", "CAMBIO_SIGNING_PERIOD": "24h", "CAMBIO_TRUSTED_PROXIES": "10.1.2.3/8, 192.0.2.7,::1",
 				"CAMBIO_TLS_CERT": "cert.pem", "CAMBIO_TLS_KEY": "key.pem",
 				"CAMBIO_LOG_FORMAT": "json", "CAMBIO_LOG_LEVEL": "debug", "CAMBIO_GROUPS": "4", "CAMBIO_USAGE_RETENTION": "48h",
-				"CAMBIO_FAILURE_LIMIT": "100/1h,20",
+				"CAMBIO_FAILURE_LIMIT": "100/1h,20", "CAMBIO_MIGRATE": "off",
 			},
 			want: Config{
 				Issuer: "https://keys.example.com", Listen: "0.0.0.0:443", OpsListen: ":9000",
 				Store: "postgres://db/cambio", MasterKeyFile: "/run/secrets/key",
-				Groups: 4, UsageRetention: 48 * time.Hour, TokenLifetime: 90 * time.Second, SigningAlgs: []string{"ES256", "EdDSA"}, SigningPeriod: 24 * time.Hour,
+				Groups: 4, NoMigrate: true, UsageRetention: 48 * time.Hour, TokenLifetime: 90 * time.Second, SigningAlgs: []string{"ES256", "EdDSA"}, SigningPeriod: 24 * time.Hour,
 				TrustedProxies: []netip.Prefix{
 					netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.7/32"), netip.MustParsePrefix("::1/128"),
 				},
@@ -173,6 +173,7 @@ func TestMistakes(t *testing.T) {
 		"PostgreSQL needs a master key":                    {env{"CAMBIO_STORE": "postgres://db/x"}, []string{"CAMBIO_MASTER_KEY: or CAMBIO_MASTER_KEY_FILE is required"}},
 		"a path of an issuer that reads in two ways":       {env{"CAMBIO_ISSUER": "https://example.com/a//b"}, []string{"CAMBIO_ISSUER: must have a plain path"}},
 		"SQLite has one writer":                            {env{"CAMBIO_GROUPS": "2"}, []string{"CAMBIO_GROUPS: must be 1 on SQLite"}},
+		"nobody perhaps migrates":                          {env{"CAMBIO_MIGRATE": "perhaps"}, []string{"CAMBIO_MIGRATE: must be on or off"}},
 		"usage of an hour is no retention":                 {env{"CAMBIO_USAGE_RETENTION": "1h"}, []string{"CAMBIO_USAGE_RETENTION: must be at least 24h"}},
 		"a failure limit without a window":                 {env{"CAMBIO_FAILURE_LIMIT": "60"}, []string{"CAMBIO_FAILURE_LIMIT: must be COUNT/WINDOW"}},
 		"no failure is no limit":                           {env{"CAMBIO_FAILURE_LIMIT": "0/1m"}, []string{"CAMBIO_FAILURE_LIMIT: must be COUNT/WINDOW"}},

@@ -32,6 +32,22 @@ type Store struct {
 	Store string `placeholder:"URL" env:"CAMBIO_STORE" default:"sqlite:cambio.db" help:"The database: sqlite:PATH or postgres://…; a URL with a password belongs into the environment. Default: sqlite:cambio.db."`
 }
 
+// Migrate says who brings the schema of the store up to date.
+type Migrate struct {
+	Migrate string `placeholder:"on|off" env:"CAMBIO_MIGRATE" default:"on" help:"Whether to bring the schema of the store up to date; off: fail where cambio migrate has to be run first. Default: on."`
+}
+
+// Off fails for what is neither on nor off, by the name of the setting.
+func (m Migrate) Off() (bool, error) {
+	switch m.Migrate {
+	case "", "on":
+		return false, nil
+	case "off":
+		return true, nil
+	}
+	return false, errors.New("CAMBIO_MIGRATE: must be on or off")
+}
+
 // Settings are the settings of a server as given, by flag or environment.
 // What is not a plain word is parsed by Config, so that all mistakes are told
 // together.
@@ -55,6 +71,7 @@ type Settings struct {
 	LogFormat      string   `placeholder:"FORMAT" env:"CAMBIO_LOG_FORMAT" default:"text" help:"text or json. Default: text."`
 	LogLevel       string   `placeholder:"LEVEL" env:"CAMBIO_LOG_LEVEL" default:"info" help:"debug, info, warn or error. Default: info."`
 	Store          `embed:""`
+	Migrate        `embed:""`
 }
 
 // Config is what a server is told. All of it has been checked, apart from what
@@ -64,6 +81,7 @@ type Config struct {
 	Listen         string
 	OpsListen      string
 	Store          string
+	NoMigrate      bool              // leave the schema of the store as it is
 	MasterKey      *issuer.MasterKey // nil: not in the environment
 	MasterKeyFile  string
 	Groups         int
@@ -119,6 +137,9 @@ func (s Settings) Config(getenv func(string) string) (Config, error) {
 	m.check("CAMBIO_TRUSTED_PROXIES", err)
 	c.MasterKey, err = parseMasterKey(getenv(EnvMasterKey), s.MasterKeyFile, c.Store)
 	m.check(EnvMasterKey, err)
+	if c.NoMigrate, err = s.Off(); err != nil {
+		m = append(m, err)
+	}
 	if c.LogFormat != "text" && c.LogFormat != "json" {
 		m.check("CAMBIO_LOG_FORMAT", errors.New("must be text or json"))
 	}

@@ -87,6 +87,19 @@ const audience = "https://orders.example.com"
 // install makes a client and keys with these uses in a store.
 func install(t *testing.T, store string, uses ...int64) *installation {
 	t.Helper()
+	in := at(t, store)
+	in.read(&in.client, "client", "create", "orders", "--audience", audience)
+	for _, n := range uses {
+		k := &key{uses: n}
+		in.read(k, "key", "create", "--remaining", fmt.Sprint(n))
+		in.keys = append(in.keys, k)
+	}
+	return in
+}
+
+// at is an installation in which nothing was done yet.
+func at(t *testing.T, store string) *installation {
+	t.Helper()
 	path, err := binary()
 	if err != nil {
 		t.Fatal(err)
@@ -97,12 +110,6 @@ func install(t *testing.T, store string, uses ...int64) *installation {
 		"CAMBIO_LISTEN=127.0.0.1:0", "CAMBIO_OPS_LISTEN=127.0.0.1:0", "CAMBIO_LOG_FORMAT=json",
 		"CAMBIO_MASTER_KEY=" + strings.TrimSpace(in.run("master-key")),
 		"CAMBIO_STORE=" + store,
-	}
-	in.read(&in.client, "client", "create", "orders", "--audience", audience)
-	for _, n := range uses {
-		k := &key{uses: n}
-		in.read(k, "key", "create", "--remaining", fmt.Sprint(n))
-		in.keys = append(in.keys, k)
 	}
 	return in
 }
