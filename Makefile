@@ -5,8 +5,10 @@ LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 UNWATCHED := -gcflags=modernc.org/sqlite/lib=-race=false
 FUZZTIME ?= 10s
 SOAK ?= 10m
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+REVISION ?= $(shell git rev-parse HEAD 2>/dev/null)
 
-.PHONY: help test lint format unit dev build fuzz bench slow soak fips vuln
+.PHONY: help test lint format unit dev build image fuzz bench slow soak fips vuln
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -29,7 +31,10 @@ dev: ## the main job on one screen
 	go run ./cmd/cambio dev
 
 build: ## a static binary in bin/
-	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/cambio ./cmd/cambio
+	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w -X main.version=$(VERSION) -X main.revision=$(REVISION)' -o bin/cambio ./cmd/cambio
+
+image: ## an image of it, by docker
+	docker build --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) -t cambio .
 
 fuzz: ## every fuzz target for FUZZTIME each
 	@.ci/fuzz $(FUZZTIME)

@@ -1,12 +1,18 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
 	"runtime/debug"
 )
 
+// version and revision are set by -ldflags -X, for builds that have no repository
+// beside them, as those of images.
+var version, revision string
+
 type versionCmd struct {
+	SBOM   bool `name:"sbom" help:"Print what it is built from: a bill of materials, CycloneDX 1.6 in JSON."`
 	output `embed:""`
 }
 
@@ -14,7 +20,8 @@ func (*versionCmd) Help() string {
 	return `Examples:
 
     cambio version
-    cambio version --json`
+    cambio version --json
+    cambio version --sbom > cambio.cdx.json`
 }
 
 type versionJSON struct {
@@ -27,7 +34,14 @@ type versionJSON struct {
 }
 
 func (c *versionCmd) Run(p process) error {
-	v := readVersion()
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		info = &debug.BuildInfo{Main: debug.Module{Version: "(unknown)"}}
+	}
+	v := readVersion(info)
+	if c.SBOM {
+		return printJSON(p.stdout, billOf(info, v))
+	}
 	if c.JSON {
 		return printJSON(p.stdout, v)
 	}
@@ -36,13 +50,8 @@ func (c *versionCmd) Run(p process) error {
 	return err
 }
 
-func readVersion() versionJSON {
-	v := versionJSON{Version: "(unknown)", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return v
-	}
-	v.Version = info.Main.Version
+func readVersion(info *debug.BuildInfo) versionJSON {
+	v := versionJSON{Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	for _, s := range info.Settings {
 		switch s.Key {
 		case "vcs.revision":
@@ -53,5 +62,7 @@ func readVersion() versionJSON {
 			v.Time = s.Value
 		}
 	}
+	v.Version = cmp.Or(version, info.Main.Version)
+	v.Revision = cmp.Or(revision, v.Revision)
 	return v
 }
