@@ -82,12 +82,22 @@ func firstMasterKey(ctx context.Context, path string, keys issuer.KeyStore, log 
 	return key, nil
 }
 
+// othersMay is what the mode of a file with a secret must not allow: anything to
+// others than its owner. Where that is not us, as with the secrets that Kubernetes and
+// systemd hand to a service, we are let in by the group, so that may read.
+func othersMay(info fs.FileInfo) fs.FileMode {
+	if ours(info) {
+		return 0o077
+	}
+	return 0o037
+}
+
 func readMasterKey(path string) (issuer.MasterKey, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return issuer.MasterKey{}, err
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+	if mode := info.Mode().Perm(); mode&othersMay(info) != 0 {
 		return issuer.MasterKey{}, fmt.Errorf("its mode is %04o, so others may read it; chmod 600 it", mode)
 	}
 	text, err := os.ReadFile(path)

@@ -47,6 +47,10 @@ const (
 	maxStreams        = 100 // of a connection of HTTP/2, as RFC 9113 §6.5.2 recommends at least
 )
 
+// DefaultGrace is Config.Grace if that is zero. A listener of each kind may take as
+// long, so whoever stops a server should give it three times this.
+const DefaultGrace = 15 * time.Second
+
 // Config makes a Server.
 type Config struct {
 	Issuer         string         // required: the URL that clients know us by, without a slash at its end
@@ -54,7 +58,7 @@ type Config struct {
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed; none: nobody's
 	MaxConcurrent  int            // exchanges at a time; zero: 512
 	MaxConnections int            // of clients; zero: 768
-	Grace          time.Duration  // for exchanges in flight when we stop; zero: 15 s
+	Grace          time.Duration  // for exchanges in flight when we stop; zero: DefaultGrace
 	Algorithms     []string       // that tokens are signed with; zero: EdDSA
 	TLS            *tls.Config    // of the public listener; nil: plain HTTP
 
@@ -121,7 +125,7 @@ func New(cfg Config) (*Server, error) {
 		cfg.Now = time.Now
 	}
 	if cfg.Grace <= 0 {
-		cfg.Grace = 15 * time.Second
+		cfg.Grace = DefaultGrace
 	}
 	limiter, err := failures.New(failures.Config{Limit: cfg.FailureLimit, Log: cfg.Log, Now: cfg.Now})
 	if err != nil {
