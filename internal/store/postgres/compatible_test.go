@@ -19,10 +19,10 @@ func stateOf(t *testing.T, url string) schema.State {
 
 func TestASchemaThatIsNewerAndTakesThisBinaryIsUsedAndLeftAlone(t *testing.T) {
 	url := database(t)
-	newest := stateOf(t, url).Newest
+	oldest := stateOf(t, url).Oldest
 	run(t, connect(t, url), `INSERT INTO cambio_schema_version (version_id, is_applied) VALUES (99, true)`)
 	must(t, update(t.Context(), open(t, url), nil, take(1)))
-	if state := stateOf(t, url); state.Version != 99 || state.Needs != newest {
+	if state := stateOf(t, url); state.Version != 99 || state.Needs != oldest {
 		t.Errorf("%+v", state)
 	}
 }

@@ -104,12 +104,18 @@ var additions = []*regexp.Regexp{
 	regexp.MustCompile(`^(INSERT INTO|UPDATE) `), // of what they do not know, which whoever writes it must see to
 }
 
+// inner is what stands in parentheses, as the condition of a CHECK.
+var inner = regexp.MustCompile(`\([^()]*\)`)
+
 // onlyAdds returns the first statement of a migration that takes something from old
 // binaries, or nothing.
 func onlyAdds(text string) string {
 	text = regexp.MustCompile(`--[^\n]*`).ReplaceAllString(text, "")
 	for statement := range strings.SplitSeq(text, ";") {
 		statement = strings.Join(strings.Fields(statement), " ")
+		for strings.HasPrefix(statement, "ALTER") && inner.MatchString(statement) {
+			statement = inner.ReplaceAllString(statement, "")
+		}
 		if statement != "" && !added(statement) {
 			return statement
 		}
@@ -158,6 +164,7 @@ func TestOnlyAdditionsPass(t *testing.T) {
 	for statement, good := range map[string]bool{
 		"-- more; of it\nCREATE TABLE t (a int NOT NULL);\nCREATE INDEX i ON t (a);":   true,
 		"ALTER TABLE t\n\tADD COLUMN a int,\n\tADD COLUMN b text NOT NULL DEFAULT '';": true,
+		"ALTER TABLE t ADD COLUMN a int NOT NULL DEFAULT 0 CHECK ((a) IN (0, 1));":     true,
 		"ALTER TABLE t ADD COLUMN a int NOT NULL;":                                     false,
 		"ALTER TABLE t ADD COLUMN a int DEFAULT 1, ADD COLUMN b int NOT NULL;":         false,
 		"ALTER TABLE t DROP COLUMN a;":                                                 false,

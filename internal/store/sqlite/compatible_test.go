@@ -24,10 +24,10 @@ func stateOf(t *testing.T, path string) schema.State {
 func TestASchemaThatIsNewerAndTakesThisBinaryIsUsedAndLeftAlone(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "cambio.db")
 	_ = open(t, path).Close()
-	newest := stateOf(t, path).Newest
+	oldest := stateOf(t, path).Oldest
 	query(t, path, `INSERT INTO schema_version (version_id, is_applied) VALUES (99, 1); SELECT 1`)
 	addKeys(t, open(t, path), 1, 1)
-	if state := stateOf(t, path); state.Version != 99 || state.Needs != newest {
+	if state := stateOf(t, path); state.Version != 99 || state.Needs != oldest {
 		t.Errorf("%+v", state)
 	}
 }
