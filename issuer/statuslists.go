@@ -20,6 +20,7 @@ const (
 	statusPause    = 50 * time.Millisecond  // from the beginning of one look at the store to the next
 	statusTimeout  = 5 * time.Second        // of a look
 	statusPatience = time.Second            // with a look
+	statusKept     = 4096                   // lists kept signed, beside one for each that there is
 )
 
 // StatusDelay is how soon a change of status has reached every checker that keeps
@@ -168,6 +169,10 @@ func (l *StatusLists) publish(name statusName) (SignedStatusList, error) {
 	l.mu.Lock()
 	p := l.published[name]
 	if p == nil {
+		// After a restore there are more generations that are over than anybody can keep.
+		if len(l.published) >= statusKept+len(l.lists) {
+			clear(l.published)
+		}
 		p = &publication{}
 		l.published[name] = p
 	}

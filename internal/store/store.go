@@ -1,6 +1,6 @@
 // Package store opens the database that a URL names. What a database must do
 // is declared by those who need it: verifier.Store, issuer.KeyStore,
-// issuer.StatusStore, manage.Store, audit.Store and usage.Store.
+// issuer.StatusStore, manage.Store, audit.Store, usage.Store and restore.Store.
 package store
 
 import (
@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cambio-auth/cambio/internal/manage"
+	"github.com/cambio-auth/cambio/internal/restore"
 	"github.com/cambio-auth/cambio/internal/usage"
 	"github.com/cambio-auth/cambio/issuer"
 	"github.com/cambio-auth/cambio/verifier"
@@ -30,13 +31,17 @@ type KeyFinder interface {
 // Store is everything at once, for those who wire it.
 type Store interface {
 	verifier.Store
-	issuer.KeyStore
+	restore.Store
 	issuer.StatusStore
 	manage.Store
 	usage.Store
 	KeyFinder
 	manage.Forgetter
 	io.Closer
+
+	// Settle makes the place where the data is its home, unless it has one: data that
+	// is found elsewhere later counts as restored. Who serves it says so.
+	Settle(ctx context.Context) error
 
 	// Ping reports whether the database answers.
 	Ping(ctx context.Context) error

@@ -41,35 +41,38 @@ func scanSigningKey(row scanner) (k issuer.SealedKey, err error) {
 // ChangeSigningKeys implements issuer.KeyStore.
 func (s *Store) ChangeSigningKeys(ctx context.Context, change func(now time.Time, keys []issuer.SealedKey) ([]issuer.SealedKey, error)) error {
 	err := s.write.do(ctx, func(tx *transaction) error {
-		rows, err := tx.query(ctx, selectSigningKeys)
-		if err != nil {
-			return err
-		}
-		before, err := collect(rows, scanSigningKey)
-		if err != nil {
-			return err
-		}
-		c := s.newChange(tx)
-		after, err := change(c.now, slices.Clone(before))
-		if err != nil {
-			return err
-		}
-		if err := putSigningKeys(ctx, tx, before, after); err != nil {
-			return err
-		}
-		entries, err := signinglog.Entries(audit.From(ctx), before, after)
-		if err != nil {
-			return err
-		}
-		for _, e := range entries {
-			if _, err := c.Log(ctx, e); err != nil {
-				return err
-			}
-		}
-		return nil
+		return s.newChange(tx).changeSigningKeys(ctx, change)
 	})
 	if err != nil {
 		return fmt.Errorf("signing keys: %w", err)
+	}
+	return nil
+}
+
+func (c *change) changeSigningKeys(ctx context.Context, change func(now time.Time, keys []issuer.SealedKey) ([]issuer.SealedKey, error)) error {
+	rows, err := c.query(ctx, selectSigningKeys)
+	if err != nil {
+		return err
+	}
+	before, err := collect(rows, scanSigningKey)
+	if err != nil {
+		return err
+	}
+	after, err := change(c.now, slices.Clone(before))
+	if err != nil {
+		return err
+	}
+	if err := putSigningKeys(ctx, c.transaction, before, after); err != nil {
+		return err
+	}
+	entries, err := signinglog.Entries(audit.From(ctx), before, after)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if _, err := c.Log(ctx, e); err != nil {
+			return err
+		}
 	}
 	return nil
 }
