@@ -32,6 +32,8 @@ func TestMain(m *testing.M) {
 		"open":     func(*sqlite.Store) error { return nil },
 		"charge":   chargeUntilSpent,
 		"io error": failToCommit,
+		"back up":  func(s *sqlite.Store) error { return backUp(s, os.Args[1]+".copy") },
+		"confirm":  confirmForever,
 	}
 	child, ok := children[os.Getenv(childVariable)]
 	if !ok {
