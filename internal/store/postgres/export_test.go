@@ -53,3 +53,6 @@ const (
 
 // Grow pretends that n keys were added.
 func (s *Store) Grow(n int64) { s.grown.Add(n) }
+
+// SameHome is tested by its cases.
+var SameHome = sameHome
