@@ -10,9 +10,11 @@ import (
 	"time"
 
 	"github.com/cambio-auth/cambio/internal/audit"
+	"github.com/cambio-auth/cambio/internal/manage"
 	"github.com/cambio-auth/cambio/internal/restore"
 	"github.com/cambio-auth/cambio/internal/store/sqlite"
 	"github.com/cambio-auth/cambio/issuer"
+	"github.com/cambio-auth/cambio/verifier"
 )
 
 // confirmForever stops in the middle, when everything but the signing keys and the
@@ -20,7 +22,7 @@ import (
 func confirmForever(s *sqlite.Store) error {
 	_, err := s.BeginAnew(context.Background(), restore.Beginning{
 		Entry: audit.Entry{Action: "store.restored"},
-		Change: func(_ time.Time, keys []issuer.SealedKey) ([]issuer.SealedKey, error) {
+		Change: func(_ time.Time, _ []issuer.SealedKey) ([]issuer.SealedKey, error) {
 			_, _ = os.Stdout.WriteString("+\n")
 			select {}
 		},
@@ -31,7 +33,7 @@ func confirmForever(s *sqlite.Store) error {
 func TestABackupThatIsKilledLeavesNoFileThatPassesForOne(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "cambio.db")
 	s := open(t, path)
-	addKeys(t, s, 2000, 1)
+	addMany(t, s, 2000)
 	partial, killed := path+".copy.partial", 0
 	for round := range 8 {
 		c := start(t, "back up", path)
@@ -57,6 +59,21 @@ func TestABackupThatIsKilledLeavesNoFileThatPassesForOne(t *testing.T) {
 	}
 	if killed == 0 {
 		t.Error("no backup was killed in the middle, so this proves nothing")
+	}
+}
+
+// addMany stores n keys at once.
+func addMany(t *testing.T, s *sqlite.Store, n int) {
+	t.Helper()
+	recs := make([]manage.KeyRecord, n)
+	for i := range recs {
+		recs[i].Record = verifier.Record{
+			Key:    verifier.Key{ID: id(i), Digest: verifier.NewSecret(secret(i)).Digest(), Keyspace: "default", State: verifier.Active},
+			Budget: &verifier.Budget{ID: verifier.BudgetID(id(i))},
+		}
+	}
+	if err := s.Change(t.Context(), func(ctx context.Context, tx manage.Tx) error { return tx.AddKeys(ctx, recs) }); err != nil {
+		t.Fatal(err)
 	}
 }
 
