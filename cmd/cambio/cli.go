@@ -29,6 +29,8 @@ type cli struct {
 	Usage      usageCmd      `cmd:"" help:"Tell who used what."`
 	Audit      auditCmd      `cmd:"" help:"Tell who changed what, and whether the log of it is whole."`
 	Migrate    migrateCmd    `cmd:"" help:"Bring the schema of a store up to date, or tell its version."`
+	Backup     backupCmd     `cmd:"" help:"Copy an SQLite database while it is in use."`
+	Restored   restoredCmd   `cmd:"" help:"Begin anew after a backup was restored."`
 	Doctor     doctorCmd     `cmd:"" help:"Look at everything that a server needs, and say what to do."`
 	Health     healthCmd     `cmd:"" help:"Ask a running server whether it is ready."`
 	MasterKey  masterKeyCmd  `cmd:"" help:"Make a master key, which seals the signing keys in the store."`

@@ -152,6 +152,7 @@ func (e *examination) store(ctx context.Context) {
 		return
 	}
 	e.schema(ctx)
+	e.restored(ctx, db)
 	e.writing(ctx, db)
 	e.signing(ctx, db)
 	e.log(ctx, db)

@@ -85,6 +85,19 @@ func TestReadmeMakesClientsWithoutASecret(t *testing.T) {
 	}
 }
 
+func TestReadmeRestores(t *testing.T) {
+	n := newcomer{readme: readReadme(t), dir: t.TempDir()}
+	for _, block := range []string{"cambio key create >/dev/null", readmeBlock(t, n.readme, "backup")} {
+		if err := n.shell(t, block).Run(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, err := n.shell(t, readmeBlock(t, n.readme, "restore")).Output()
+	if err != nil || !strings.Contains(string(out), "because it is the copy that cambio backup made") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
 // paste runs a block that prints JSON.
 func (n newcomer) paste(t *testing.T, block string, answer any) {
 	t.Helper()

@@ -119,10 +119,15 @@ func supply(ctx, busy context.Context, cfg config.Config, iss string, server *ht
 	if err != nil {
 		return err
 	}
-	parts, err := assemble(ctx, cfg, iss, db, keys, counts)
+	guarded := &gate{Store: db, log: log}
+	if err := guarded.begin(ctx); err != nil {
+		return err
+	}
+	parts, err := assemble(ctx, cfg, iss, guarded, keys, counts)
 	if err != nil {
 		return err
 	}
+	parts.JWKS = guarded.jwks(keys.JWKS)
 	if err := ready(db); err != nil {
 		return err
 	}
@@ -133,6 +138,7 @@ func supply(ctx, busy context.Context, cfg config.Config, iss string, server *ht
 	}
 	var follower sync.WaitGroup
 	follower.Go(func() { keys.Run(busy) })
+	follower.Go(func() { guarded.Run(busy) })
 	follower.Go(func() { manage.Upkeep(busy, db, log) })
 	follower.Go(func() { refusals.Run(busy) })
 	defer follower.Wait()

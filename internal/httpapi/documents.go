@@ -90,6 +90,9 @@ func (s *Server) serveJWKS(c echo.Context) error {
 		return errStarting
 	}
 	set := p.JWKS()
+	if len(set.Body) == 0 { // which a cache would keep
+		return issuer.ErrNoSigningKey
+	}
 	return document{set.Body, set.ETag, wire.MediaJSON, maxAge}.serve(c)
 }
 
