@@ -159,11 +159,7 @@ func (i *Issuer) status(ref StatusRef) (*wire.Status, error) {
 }
 
 // signStatusList returns the token of a list (Token Status List §5.1).
-func (i *Issuer) signStatusList(key *signer, name statusName, values []byte, version int64, keySet string, now time.Time) (string, error) {
-	list, err := packed(values)
-	if err != nil {
-		return "", err
-	}
+func (i *Issuer) signStatusList(key *signer, name statusName, list wire.StatusList, version int64, keySet string, now time.Time) (string, error) {
 	payload, err := marshal(wire.StatusListClaims{
 		Issuer:    i.iss,
 		Subject:   name.uri(i.iss),

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/cambio-auth/cambio/internal/wire"
 )
 
 // How well a server follows the statuses in its store.
@@ -64,6 +66,7 @@ type StatusLists struct {
 	flight    *look     // under way; nil: none
 	looked    time.Time // when the last look began
 	published map[statusName]*publication
+	over      map[int]wire.StatusList // of generations that are over, packed, by the length of the values
 }
 
 // look asks the store for changes, for all who wait for it.
@@ -81,7 +84,10 @@ type SignedStatusList struct {
 
 // compressed undoes what base64url adds to a list that is long.
 func compressed(token []byte) []byte {
-	const worth = 256 // bytes
+	const worth = 256         // bytes
+	if len(token) < 4*worth { // a quarter is what there is to save
+		return nil
+	}
 	var buf bytes.Buffer
 	w := gzip.NewWriter(&buf)
 	_, err := w.Write(token)
@@ -109,7 +115,7 @@ func OpenStatusLists(ctx context.Context, cfg StatusListsConfig) (*StatusLists, 
 	}
 	l := &StatusLists{
 		issuer: cfg.Issuer, store: cfg.Store,
-		lists: map[int64]*statusList{}, published: map[statusName]*publication{},
+		lists: map[int64]*statusList{}, published: map[statusName]*publication{}, over: map[int]wire.StatusList{},
 	}
 	if err := l.read(ctx); err != nil {
 		return nil, err
@@ -192,7 +198,11 @@ func (l *StatusLists) publish(name statusName) (SignedStatusList, error) {
 	if age := now.Sub(p.at); p.version == version && p.kid == key.kid && p.keySet == keySet && age >= 0 && age < statusListRenew {
 		return p.signed, nil
 	}
-	token, err := l.issuer.signStatusList(key, name, values, version, keySet, now)
+	packed, err := l.packed(values, name.generation < list.generation)
+	if err != nil {
+		return SignedStatusList{}, err
+	}
+	token, err := l.issuer.signStatusList(key, name, packed, version, keySet, now)
 	if err != nil {
 		return SignedStatusList{}, err
 	}
@@ -200,6 +210,24 @@ func (l *StatusLists) publish(name statusName) (SignedStatusList, error) {
 	p.signed = SignedStatusList{[]byte(token), `"` + encode(sum[:]) + `"`, compressed([]byte(token))}
 	p.version, p.kid, p.keySet, p.at = version, key.kid, keySet, now
 	return p.signed, nil
+}
+
+// packed packs values. Those of generations that are over are all alike, and anybody
+// may ask for as many as there are numbers, so they are packed once.
+func (l *StatusLists) packed(values []byte, over bool) (wire.StatusList, error) {
+	if !over {
+		return packed(values)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if list, ok := l.over[len(values)]; ok {
+		return list, nil
+	}
+	list, err := packed(values)
+	if err == nil {
+		l.over[len(values)] = list
+	}
+	return list, err
 }
 
 // follow fails unless what is known is young enough to be said.
