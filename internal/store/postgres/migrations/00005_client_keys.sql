@@ -1,4 +1,5 @@
 -- +goose Up
+-- +compatible 4
 -- The public keys, certificates and names that a client authenticates with beside its
 -- secrets, as JSON; empty: none.
 ALTER TABLE clients ADD COLUMN registered text NOT NULL DEFAULT '';

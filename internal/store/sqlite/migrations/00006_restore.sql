@@ -1,4 +1,5 @@
 -- +goose Up
+-- +compatible 4
 -- One row: where the data is from. Whoever vouches for data that was restored from a
 -- backup begins a revision of statuses, and writes it down here.
 CREATE TABLE lineage (
