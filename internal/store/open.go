@@ -29,7 +29,7 @@ func Open(ctx context.Context, url string) (Store, error) { return open(ctx, url
 func OpenAsIs(ctx context.Context, url string) (Store, error) { return open(ctx, url, true) }
 
 func open(ctx context.Context, url string, asIs bool) (Store, error) {
-	path, err := file(url)
+	path, err := File(url)
 	switch {
 	case err != nil:
 		return nil, err
@@ -50,7 +50,7 @@ func open(ctx context.Context, url string, asIs bool) (Store, error) {
 // Schema tells of the schema of the database that url names, and changes nothing.
 // Its errors are those of Open.
 func Schema(ctx context.Context, url string) (schema.State, error) {
-	path, err := file(url)
+	path, err := File(url)
 	switch {
 	case err != nil:
 		return schema.State{}, err
@@ -61,9 +61,9 @@ func Schema(ctx context.Context, url string) (schema.State, error) {
 	return sqlite.Schema(ctx, path)
 }
 
-// file returns the path of the file that url names, or nothing for a database of
-// PostgreSQL.
-func file(url string) (path string, err error) {
+// File returns the path of the file that url names, empty if it names a database of
+// PostgreSQL. It fails for what Open would not open, and looks no further than at url.
+func File(url string) (path string, err error) {
 	scheme, rest, found := strings.Cut(url, ":")
 	switch {
 	case found && (scheme == "postgres" || scheme == "postgresql") && strings.HasPrefix(rest, "//"):

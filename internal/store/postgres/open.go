@@ -143,11 +143,9 @@ func misread(raw string) bool {
 	return u.User == nil && u.Host != "" && strings.Contains(raw, "@")
 }
 
-// prepare makes a new connection ready. A commit is on the disk before COMMIT
-// returns, whatever the server's default.
+// prepare makes a new connection ready.
 func prepare(ctx context.Context, conn *pgx.Conn) error {
-	if _, err := conn.Exec(ctx, `SELECT set_config('synchronous_commit', 'on', false)
-		WHERE current_setting('synchronous_commit') = 'off'`); err != nil {
+	if err := prepareCommits(ctx, conn); err != nil {
 		return err
 	}
 	for _, sql := range prepared {
@@ -156,6 +154,14 @@ func prepare(ctx context.Context, conn *pgx.Conn) error {
 		}
 	}
 	return nil
+}
+
+// prepareCommits makes a commit be on the disk before COMMIT returns, whatever the
+// server's default.
+func prepareCommits(ctx context.Context, conn *pgx.Conn) error {
+	_, err := conn.Exec(ctx, `SELECT set_config('synchronous_commit', 'on', false)
+		WHERE current_setting('synchronous_commit') = 'off'`)
+	return err
 }
 
 // explain says what to do about an error of opening, where it can.
