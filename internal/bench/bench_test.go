@@ -6,24 +6,24 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/cambio-auth/cambio/internal/load"
 )
 
 // plan is how much is measured.
 type plan struct {
-	conns  []int
-	turn   time.Duration // of one row, before the next one's
-	turns  int
+	load.Plan
 	keys   int   // in the store while others are varied
 	stored []int // keys, where they are varied
 }
 
 func planFor(short bool) plan {
 	if short {
-		return plan{conns: []int{1, 64}, turn: 200 * time.Millisecond, turns: 1, keys: 100, stored: []int{1_000, 10_000}}
+		return plan{load.Plan{Conns: []int{1, 64}, Turn: 200 * time.Millisecond, Rounds: 1}, 100, []int{1_000, 10_000}}
 	}
 	return plan{
-		conns: []int{1, 16, 64, 256}, turn: 500 * time.Millisecond, turns: 4,
-		keys: 1_000, stored: []int{1_000, 10_000, 100_000, 1_000_000},
+		load.Plan{Conns: []int{1, 16, 64, 256}, Turn: 500 * time.Millisecond, Rounds: 4},
+		1_000, []int{1_000, 10_000, 100_000, 1_000_000},
 	}
 }
 
@@ -65,7 +65,7 @@ func BenchmarkServer(b *testing.B) {
 
 // The names of rows, by which targets find them.
 const (
-	bareEcho   = "bare echo"
+	bareEcho   = load.BareEcho
 	exchanging = "exchange"
 	perRequest = "one commit each"
 	oneGroup   = "groups, 1 in flight"
@@ -76,12 +76,12 @@ const (
 
 func inMemory(b testing.TB, p plan) rows {
 	g := newGathering(b, "memory", p)
-	g.add(bareEcho, "", serverConfig{}, g.f.all())
-	server := g.server(exchanging, serverConfig{Store: "memory"})
-	g.join(exchanging, manyKeys, server, g.f.all())
-	g.join(exchanging, hotKey, server, g.f.hot())
+	g.add(bareEcho, "", load.ServerConfig{}, g.Fixture.All())
+	server := g.server(exchanging, load.ServerConfig{Store: load.InMemory})
+	g.join(exchanging, manyKeys, server, g.Fixture.All())
+	g.join(exchanging, hotKey, server, g.Fixture.Hot())
 	found := g.measure(p)
-	s, err := server.spending()
+	s, err := server.Spending()
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -92,34 +92,34 @@ func inMemory(b testing.TB, p plan) rows {
 func onSQLite(b testing.TB, p plan) rows {
 	g := newGathering(b, "SQLite", p)
 	url := "sqlite:" + filepath.Join(b.TempDir(), "cambio.db")
-	plant(b, url, g.f)
-	g.add(bareEcho, "", serverConfig{}, g.f.all())
+	g.plant(url)
+	g.add(bareEcho, "", load.ServerConfig{}, g.Fixture.All())
 	g.compareGroups(url, perRequest, oneGroup)
 	found := g.measure(p)
 	g.stop()
-	g.same(recorded(b, url, g.f))
+	g.same(g.recorded(url, g.Fixture))
 	return found
 }
 
 func onPostgreSQL(b testing.TB, p plan) rows {
 	g := newGathering(b, "PostgreSQL", p)
-	g.pg = startPostgreSQL(b)
+	g.on(startPostgreSQL(b))
 	url := g.pg.URL("postgres")
-	plant(b, url, g.f)
-	g.add(bareEcho, "", serverConfig{}, g.f.all())
+	g.plant(url)
+	g.add(bareEcho, "", load.ServerConfig{}, g.Fixture.All())
 	g.compareGroups(url, perRequest, oneGroup, fourGroups)
 	found := g.measure(p)
 	g.stop()
-	g.same(recorded(b, url, g.f))
+	g.same(g.recorded(url, g.Fixture))
 	return found
 }
 
 // compareGroups lets servers that charge in different ways take turns on one
 // database.
 func (g *gathering) compareGroups(url string, ways ...string) {
-	var servers []*child
+	var servers []*load.Server
 	for _, way := range ways {
-		cfg := serverConfig{Store: url}
+		cfg := load.ServerConfig{Store: url}
 		switch way {
 		case perRequest:
 			cfg.Group, cfg.Groups = 1, 256 // bounded by the store's connections alone
@@ -132,10 +132,10 @@ func (g *gathering) compareGroups(url string, ways ...string) {
 		servers = append(servers, g.server(way, cfg))
 	}
 	for i, way := range ways {
-		g.join(way, manyKeys, servers[i], g.f.all())
+		g.join(way, manyKeys, servers[i], g.Fixture.All())
 	}
 	for i, way := range ways {
-		g.join(way, hotKey, servers[i], g.f.hot())
+		g.join(way, hotKey, servers[i], g.Fixture.Hot())
 	}
 }
 
@@ -149,7 +149,7 @@ func crowdedSQLite(b testing.TB, p plan) rows {
 
 func crowdedPostgreSQL(b testing.TB, p plan) rows {
 	g := newGathering(b, "keys stored, PostgreSQL", p)
-	g.pg = startPostgreSQL(b)
+	g.on(startPostgreSQL(b))
 	return g.crowded(p, func(n int) string {
 		name := fmt.Sprintf("keys_%d", n)
 		createDatabase(b, g.pg, name)
@@ -162,22 +162,22 @@ func (g *gathering) crowded(p plan, store func(n int) string) rows {
 	urls := map[int]string{}
 	for _, n := range p.stored {
 		urls[n] = store(n)
-		plantCrowd(g.tb, urls[n], g.f, n)
-		g.add(oneGroup, fmt.Sprint(n), serverConfig{Store: urls[n]}, crowded(n))
+		plantCrowd(g.tb, urls[n], g.Fixture, n)
+		g.add(oneGroup, fmt.Sprint(n), load.ServerConfig{Store: urls[n]}, crowded(n))
 	}
-	p.conns = []int{64}
+	p.Conns = []int{64}
 	found := g.measure(p)
 	for i, n := range p.stored {
-		s, err := g.members[i].server.spending()
+		s, err := g.Members[i].Server.Spending()
 		if err != nil {
 			g.tb.Fatal(err)
 		}
 		found[i].ResidentMB = float64(s.Resident) / (1 << 20)
-		if err := g.members[i].server.stop(); err != nil {
+		if err := g.Members[i].Server.Stop(); err != nil {
 			g.tb.Fatal(err)
 		}
-		if grants, _ := recorded(g.tb, urls[n], fixture{}); grants != g.members[i].acknowledged {
-			g.tb.Errorf("%s, %d keys: %d exchanges were answered and %d recorded", g.block, n, g.members[i].acknowledged, grants)
+		if grants, _ := g.recorded(urls[n], load.Fixture{}); grants != g.Members[i].Answered {
+			g.tb.Errorf("%s, %d keys: %d exchanges were answered and %d recorded", g.Block, n, g.Members[i].Answered, grants)
 		}
 	}
 	return found

@@ -13,14 +13,15 @@ import (
 	"github.com/jackc/pgx/v5"
 	"modernc.org/sqlite"
 
+	"github.com/cambio-auth/cambio/internal/load"
 	"github.com/cambio-auth/cambio/internal/manage"
 	"github.com/cambio-auth/cambio/internal/store"
 	"github.com/cambio-auth/cambio/verifier"
 )
 
 // crowded are n keys of a form that SQL can make, which is an imported one.
-func crowded(n int) keys {
-	return keys{n, func(dst []byte, i int) []byte {
+func crowded(n int) load.Keys {
+	return load.Keys{N: n, Append: func(dst []byte, i int) []byte {
 		dst = append(dst, "crowd-00000000000000000000000000000000000"...)
 		for at := len(dst) - 1; i > 0; at, i = at-1, i/10 {
 			dst[at] = byte('0' + i%10)
@@ -44,16 +45,16 @@ const (
 
 // plantCrowd stores n keys, far faster than one at a time: the store itself
 // stores the first, and SQL copies it.
-func plantCrowd(tb testing.TB, url string, f fixture, n int) {
+func plantCrowd(tb testing.TB, url string, f load.Fixture, n int) {
 	tb.Helper()
-	withStore(tb, url, func(ctx context.Context, db store.Store) error {
-		key, budget := f.record(0)
+	err := load.WithStore(tb.Context(), url, func(ctx context.Context, db store.Store) error {
+		key, budget := f.Record(0)
 		key.Keyspace = "crowd"
-		key.Digest = verifier.NewSecret(string(crowded(n).append(nil, 0))).Digest()
+		key.Digest = verifier.NewSecret(string(crowded(n).Append(nil, 0))).Digest()
 		err := db.Change(ctx, func(ctx context.Context, tx manage.Tx) error {
 			return errors.Join(
 				tx.AddKeyspace(ctx, verifier.Keyspace{Name: key.Keyspace, Prefix: "ck", ImportedKeys: true}),
-				tx.AddClient(ctx, f.client()),
+				tx.AddClient(ctx, f.Client()),
 				tx.AddKeys(ctx, []manage.KeyRecord{{Record: verifier.Record{Key: key, Budget: &budget}}}),
 			)
 		})
@@ -65,6 +66,9 @@ func plantCrowd(tb testing.TB, url string, f fixture, n int) {
 		}
 		return multiplyInPostgres(ctx, url, n)
 	})
+	if err != nil {
+		tb.Fatal(err)
+	}
 }
 
 func multiplyInSQLite(ctx context.Context, path string, n int) error {

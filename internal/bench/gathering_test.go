@@ -1,70 +1,101 @@
 package bench
 
 import (
+	"context"
 	"os"
+	"os/exec"
 	"testing"
 
+	"github.com/cambio-auth/cambio/internal/load"
 	"github.com/cambio-auth/cambio/internal/pgtest"
 	"github.com/cambio-auth/cambio/issuer"
 )
 
-// gathering is what takes turns.
+// gathering is what takes turns in a benchmark, which any error ends.
 type gathering struct {
-	tb      testing.TB
-	block   string
-	f       fixture
-	master  string
-	pg      *pgtest.Server // nil: none
-	members []*member
-}
-
-// member is a server under one kind of load.
-type member struct {
-	name, keys   string
-	server       *child
-	load         keys
-	acknowledged int64
+	load.Group
+	tb     testing.TB
+	master string
+	pg     *pgtest.Server // nil: none
 }
 
 func newGathering(b testing.TB, block string, p plan) *gathering {
-	f, err := newFixture(p.keys)
+	f, err := load.NewFixture(p.keys)
 	if err != nil {
 		b.Fatal(err)
 	}
-	return &gathering{tb: b, block: block, f: f, master: issuer.NewMasterKey().Reveal()}
+	return &gathering{Group: load.Group{Block: block, Fixture: f}, tb: b, master: issuer.NewMasterKey().Reveal()}
 }
 
-func (g *gathering) server(name string, cfg serverConfig) *child {
-	cfg.Name = g.block + ", " + name
-	cfg.Fixture, cfg.Master, cfg.Profile = g.f, g.master, os.Getenv("CAMBIO_BENCH_PROFILE")
-	return start(g.tb, cfg)
+// on counts the CPU time of a database as well.
+func (g *gathering) on(pg *pgtest.Server) { g.pg, g.Database = pg, pg.CPU }
+
+func (g *gathering) server(name string, cfg load.ServerConfig) *load.Server {
+	cfg.Fixture, cfg.Master = g.Fixture, g.master
+	return start(g.tb, g.Block+", "+name, cfg)
 }
 
-func (g *gathering) join(name, keys string, server *child, load keys) {
-	g.members = append(g.members, &member{name: name, keys: keys, server: server, load: load})
+func (g *gathering) join(name, keys string, server *load.Server, l load.Keys) {
+	g.Members = append(g.Members, &load.Member{Name: name, Keys: keys, Server: server, Load: l})
 }
 
-func (g *gathering) add(name, keys string, cfg serverConfig, load keys) {
-	g.join(name, keys, g.server(name, cfg), load)
+func (g *gathering) add(name, keys string, cfg load.ServerConfig, l load.Keys) {
+	g.join(name, keys, g.server(name, cfg), l)
+}
+
+func (g *gathering) measure(p plan) rows {
+	found, err := g.Measure(g.tb.Context(), p.Plan)
+	if err != nil {
+		g.tb.Fatal(err)
+	}
+	return found
 }
 
 func (g *gathering) stop() {
-	for _, m := range g.members {
-		if err := m.server.stop(); err != nil {
-			g.tb.Errorf("%s, %s: %v", g.block, m.name, err)
-		}
+	if err := g.Stop(); err != nil {
+		g.tb.Errorf("%s: %v", g.Block, err)
 	}
+}
+
+func (g *gathering) plant(url string) {
+	if err := load.Plant(g.tb.Context(), url, g.Fixture); err != nil {
+		g.tb.Fatal(err)
+	}
+}
+
+func (g *gathering) recorded(url string, f load.Fixture) (grants, spent int64) {
+	grants, spent, err := load.Recorded(g.tb.Context(), url, f)
+	if err != nil {
+		g.tb.Fatal(err)
+	}
+	return grants, spent
 }
 
 // same fails unless all that was answered is all that was counted and spent.
 func (g *gathering) same(grants, spent int64) {
-	var acknowledged int64
-	for _, m := range g.members {
-		if m.name != bareEcho {
-			acknowledged += m.acknowledged
+	if n := g.Answered(); grants != n || spent != n {
+		g.tb.Errorf("%s: %d exchanges were answered, %d counted and %d spent", g.Block, n, grants, spent)
+	}
+}
+
+// start starts this binary as a server that ends with tb at the latest.
+func start(tb testing.TB, name string, cfg load.ServerConfig) *load.Server {
+	tb.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	cmd := exec.CommandContext(context.WithoutCancel(tb.Context()), self)
+	cmd.Env = append(os.Environ(), childEnv+"="+name)
+	cmd.Stderr = os.Stderr
+	server, err := load.Start(cmd, cfg)
+	if err != nil {
+		tb.Fatalf("starting the server %s: %v", name, err)
+	}
+	tb.Cleanup(func() {
+		if err := server.Stop(); err != nil {
+			tb.Errorf("the server %s: %v", name, err)
 		}
-	}
-	if grants != acknowledged || spent != acknowledged {
-		g.tb.Errorf("%s: %d exchanges were answered, %d counted and %d spent", g.block, acknowledged, grants, spent)
-	}
+	})
+	return server
 }

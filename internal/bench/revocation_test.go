@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cambio-auth/cambio/internal/load"
 	"github.com/cambio-auth/cambio/internal/manage"
 	"github.com/cambio-auth/cambio/internal/store"
 	"github.com/cambio-auth/cambio/internal/wire"
@@ -41,7 +42,7 @@ func BenchmarkRevocationReachesBackends(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer func() { _ = db.Close() }()
-	server := start(b, serverConfig{Name: "revocation", Store: url, Master: issuer.NewMasterKey().Reveal()})
+	server := start(b, "revocation", load.ServerConfig{Store: url, Master: issuer.NewMasterKey().Reveal()})
 	ids, tokens := tokensOf(b, manage.New(db), server.Addr, keys)
 
 	w := watchers{revoked: make([]atomic.Int64, keys), refused: make([]sync.Map, keys)}

@@ -6,9 +6,11 @@ import (
 	"io"
 	"os"
 	"text/tabwriter"
+
+	"github.com/cambio-auth/cambio/internal/load"
 )
 
-type rows []row
+type rows []load.Row
 
 func (all rows) print(w io.Writer) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
@@ -45,13 +47,13 @@ func (all rows) appendTo(path string) error {
 }
 
 // at returns the row of a block, or false if it was not measured.
-func (all rows) at(block, name, keys string, conns int) (row, bool) {
+func (all rows) at(block, name, keys string, conns int) (load.Row, bool) {
 	for _, r := range all {
 		if r.Block == block && r.Name == name && r.Keys == keys && r.Conns == conns {
 			return r, true
 		}
 	}
-	return row{}, false
+	return load.Row{}, false
 }
 
 // target is a figure to reach.
@@ -70,7 +72,7 @@ type place struct {
 }
 
 // ratio of one figure of two rows.
-func ratio(of func(row) float64, over, under place) func(rows) (float64, bool) {
+func ratio(of func(load.Row) float64, over, under place) func(rows) (float64, bool) {
 	return func(all rows) (float64, bool) {
 		a, okA := all.at(over.block, over.name, over.keys, over.conns)
 		b, okB := all.at(under.block, under.name, under.keys, under.conns)
@@ -78,18 +80,18 @@ func ratio(of func(row) float64, over, under place) func(rows) (float64, bool) {
 	}
 }
 
-func figure(of func(row) float64, at place) func(rows) (float64, bool) {
+func figure(of func(load.Row) float64, at place) func(rows) (float64, bool) {
 	return func(all rows) (float64, bool) {
 		r, ok := all.at(at.block, at.name, at.keys, at.conns)
 		return of(r), ok
 	}
 }
 
-func perSecond(r row) float64   { return r.PerSecond }
-func timesEcho(r row) float64   { return r.TimesEcho }
-func databaseCPU(r row) float64 { return r.Database }
-func median(r row) float64      { return r.P50 }
-func resident(r row) float64    { return r.ResidentMB }
+func perSecond(r load.Row) float64   { return r.PerSecond }
+func timesEcho(r load.Row) float64   { return r.TimesEcho }
+func databaseCPU(r load.Row) float64 { return r.Database }
+func median(r load.Row) float64      { return r.P50 }
+func resident(r load.Row) float64    { return r.ResidentMB }
 
 func targets() []target {
 	const pg, lite = "PostgreSQL", "SQLite"

@@ -1,4 +1,4 @@
-package bench
+package load
 
 import (
 	"encoding/base64"
@@ -18,30 +18,32 @@ const (
 	uses     = 1_000_000_000 // of every key: counted, and never spent
 )
 
-// fixture is the client and the keys of a benchmark. It crosses to the server
-// as JSON.
-type fixture struct {
+// Fixture is the client and the keys of a benchmark, which are worth nothing
+// outside its store. It crosses to a server in memory as JSON.
+type Fixture struct {
 	Secret string
 	Keys   []string
 }
 
-func newFixture(keys int) (fixture, error) {
+// NewFixture makes a client's secret and some keys.
+func NewFixture(keys int) (Fixture, error) {
 	secret, err := verifier.GenerateKey("cs")
 	if err != nil {
-		return fixture{}, err
+		return Fixture{}, err
 	}
-	f := fixture{Secret: secret.Reveal()}
+	f := Fixture{Secret: secret.Reveal()}
 	for range keys {
 		key, err := verifier.GenerateKey("ck")
 		if err != nil {
-			return fixture{}, err
+			return Fixture{}, err
 		}
 		f.Keys = append(f.Keys, key.Reveal())
 	}
 	return f, nil
 }
 
-func (f fixture) client() client.Client {
+// Client is the one that exchanges the keys.
+func (f Fixture) Client() client.Client {
 	return client.Client{
 		ID:        clientID,
 		Rights:    []client.Right{client.TokensExchange},
@@ -53,9 +55,9 @@ func (f fixture) client() client.Client {
 	}
 }
 
-// record is the i-th key and its budget: a counted one, so that every exchange
+// Record is the i-th key and its budget: a counted one, so that every exchange
 // has something to write.
-func (f fixture) record(i int) (verifier.Key, verifier.Budget) {
+func (f Fixture) Record(i int) (verifier.Key, verifier.Budget) {
 	id := fmt.Sprintf("%032x", i)
 	budget := verifier.Budget{ID: verifier.BudgetID("bud_" + id), Counted: true, Remaining: uses}
 	return verifier.Key{
@@ -71,27 +73,29 @@ func (f fixture) record(i int) (verifier.Key, verifier.Budget) {
 	}, budget
 }
 
-// keys are what a load presents, all of one length.
-type keys struct {
-	n      int
-	append func(dst []byte, i int) []byte
+// Keys are what a load presents, all of one length.
+type Keys struct {
+	N      int
+	Append func(dst []byte, i int) []byte // the i-th, 0 ≤ i < N
 }
 
-func (f fixture) all() keys {
-	return keys{len(f.Keys), func(dst []byte, i int) []byte { return append(dst, f.Keys[i]...) }}
+// All are the keys of f, used evenly.
+func (f Fixture) All() Keys {
+	return Keys{len(f.Keys), func(dst []byte, i int) []byte { return append(dst, f.Keys[i]...) }}
 }
 
-func (f fixture) hot() keys {
-	return keys{1, func(dst []byte, _ int) []byte { return append(dst, f.Keys[0]...) }}
+// Hot is the first key of f alone.
+func (f Fixture) Hot() Keys {
+	return Keys{1, func(dst []byte, _ int) []byte { return append(dst, f.Keys[0]...) }}
 }
 
 // request is all that precedes the key in a request, whose last bytes it is.
-func (f fixture) request(host string, k keys) []byte {
+func (f Fixture) request(host string, k Keys) []byte {
 	form := wire.FieldGrantType + "=" + wire.GrantTokenExchange +
 		"&" + wire.FieldSubjectTokenType + "=" + wire.TypeAPIKey +
 		"&" + wire.FieldAudience + "=" + audience +
 		"&" + wire.FieldSubjectToken + "="
-	length := len(form) + len(k.append(nil, 0))
+	length := len(form) + len(k.Append(nil, 0))
 	return fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Basic %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s",
 		wire.PathToken, host, base64.StdEncoding.EncodeToString([]byte(clientID+":"+f.Secret)), wire.MediaForm, length, form)
 }

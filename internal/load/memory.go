@@ -1,4 +1,4 @@
-package bench
+package load
 
 import (
 	"context"
@@ -27,10 +27,10 @@ type memory struct {
 	charged int64
 }
 
-func newMemory(f fixture) *memory {
-	m := &memory{client: f.client(), records: map[verifier.Digest]verifier.Record{}}
+func newMemory(f Fixture) *memory {
+	m := &memory{client: f.Client(), records: map[verifier.Digest]verifier.Record{}}
 	for i := range f.Keys {
-		key, budget := f.record(i)
+		key, budget := f.Record(i)
 		m.records[key.Digest] = verifier.Record{
 			Key: key, Keyspace: verifier.Keyspace{Name: keyspace, Prefix: "ck"}, Budget: &budget,
 			Status: verifier.StatusRef{List: 1, Index: int64(i)},

@@ -1,10 +1,9 @@
-package bench
+package load
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"testing"
 
 	"github.com/cambio-auth/cambio/internal/manage"
 	"github.com/cambio-auth/cambio/internal/store"
@@ -12,40 +11,34 @@ import (
 	"github.com/cambio-auth/cambio/verifier"
 )
 
-// withStore opens a store for as long as do runs.
-func withStore(tb testing.TB, url string, do func(ctx context.Context, db store.Store) error) {
-	tb.Helper()
-	ctx := context.Background()
+// WithStore opens a store for as long as do runs.
+func WithStore(ctx context.Context, url string, do func(ctx context.Context, db store.Store) error) (err error) {
 	db, err := store.Open(ctx, url)
 	if err != nil {
-		tb.Fatal(err)
+		return err
 	}
-	defer db.Close()
-	if err := do(ctx, db); err != nil {
-		tb.Fatal(err)
-	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	return do(ctx, db)
 }
 
-// plant stores what is in f.
-func plant(tb testing.TB, url string, f fixture) {
-	tb.Helper()
-	withStore(tb, url, func(ctx context.Context, db store.Store) error {
+// Plant stores the client and the keys of f.
+func Plant(ctx context.Context, url string, f Fixture) error {
+	return WithStore(ctx, url, func(ctx context.Context, db store.Store) error {
 		recs := make([]manage.KeyRecord, len(f.Keys))
 		for i := range f.Keys {
-			key, budget := f.record(i)
+			key, budget := f.Record(i)
 			recs[i] = manage.KeyRecord{Record: verifier.Record{Key: key, Budget: &budget}}
 		}
 		return db.Change(ctx, func(ctx context.Context, tx manage.Tx) error {
-			return errors.Join(tx.AddClient(ctx, f.client()), tx.AddKeys(ctx, recs))
+			return errors.Join(tx.AddClient(ctx, f.Client()), tx.AddKeys(ctx, recs))
 		})
 	})
 }
 
-// recorded returns the grants that a store counted, and the uses that the
-// budgets of f lost.
-func recorded(tb testing.TB, url string, f fixture) (grants, spent int64) {
-	tb.Helper()
-	withStore(tb, url, func(ctx context.Context, db store.Store) error {
+// Recorded returns the grants that a store counted, and the uses that the
+// budgets of f lost. It fails if anything but such grants was counted.
+func Recorded(ctx context.Context, url string, f Fixture) (grants, spent int64, err error) {
+	err = WithStore(ctx, url, func(ctx context.Context, db store.Store) error {
 		points, err := db.Usage(ctx, usage.Query{Client: clientID})
 		if err != nil {
 			return err
@@ -57,7 +50,7 @@ func recorded(tb testing.TB, url string, f fixture) (grants, spent int64) {
 			grants += p.Requests
 		}
 		for i := range f.Keys {
-			key, _ := f.record(i)
+			key, _ := f.Record(i)
 			rec, _, err := db.Key(ctx, key.ID)
 			if err != nil {
 				return err
@@ -66,5 +59,5 @@ func recorded(tb testing.TB, url string, f fixture) (grants, spent int64) {
 		}
 		return nil
 	})
-	return grants, spent
+	return grants, spent, err
 }

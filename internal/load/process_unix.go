@@ -1,6 +1,6 @@
 //go:build unix
 
-package bench
+package load
 
 import (
 	"bytes"
@@ -20,7 +20,7 @@ func process() (cpu time.Duration, resident int64, err error) {
 	cpu = time.Duration(used.Utime.Nano() + used.Stime.Nano())
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
-		return cpu, 0, nil //nolint:nilerr // not Linux
+		return cpu, 0, nil //nolint:nilerr // no such file where it is not Linux
 	}
 	_, rest, found := bytes.Cut(status, []byte("VmRSS:"))
 	if found {

@@ -1,8 +1,9 @@
-package bench
+package load
 
 import (
 	"bytes"
-	"errors"
+	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -23,25 +24,25 @@ type crowd struct {
 type conn struct {
 	net.Conn
 	head    []byte
-	keys    keys
+	keys    Keys
 	random  *rand.Rand
 	request []byte
 	answer  []byte
 	took    []time.Duration
 }
 
-func dial(addr string, f fixture, k keys, n int) (*crowd, error) {
+func dial(ctx context.Context, addr string, f Fixture, k Keys, n int) (*crowd, error) {
 	c := &crowd{}
 	head := f.request(addr, k)
 	for i := range n {
-		nc, err := net.Dial("tcp", addr)
+		nc, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
 		if err != nil {
 			c.close()
 			return nil, err
 		}
 		c.conns = append(c.conns, &conn{
 			Conn: nc, head: head, keys: k,
-			random: rand.New(rand.NewPCG(1, uint64(i))),
+			random: rand.New(rand.NewPCG(1, uint64(i))), //nolint:gosec // which key comes next is no secret, and the same in every run
 			answer: make([]byte, 8<<10),
 		})
 	}
@@ -54,9 +55,15 @@ func (c *crowd) close() {
 	}
 }
 
-// run loads the server for d, and waits for the last answers. took is how long
-// each request took.
-func (c *crowd) run(d time.Duration) (took []time.Duration, elapsed time.Duration, err error) {
+// patience is how long an answer is waited for at most.
+const patience = 30 * time.Second
+
+// run loads the server for d with at least one request on every connection, and
+// waits for the last answers. took is how long each request took. It fails when
+// ctx ends, and when an answer is no token or does not come.
+func (c *crowd) run(ctx context.Context, d time.Duration) (took []time.Duration, elapsed time.Duration, err error) {
+	c.expire(time.Now().Add(d + patience))
+	defer context.AfterFunc(ctx, func() { c.expire(time.Now()) })()
 	errs := make([]error, len(c.conns))
 	begin := time.Now()
 	end := begin.Add(d)
@@ -69,13 +76,20 @@ func (c *crowd) run(d time.Duration) (took []time.Duration, elapsed time.Duratio
 	for _, one := range c.conns {
 		took = append(took, one.took...)
 	}
-	return took, elapsed, errors.Join(errs...)
+	return took, elapsed, cmp.Or(ctx.Err(), cmp.Or(errs...))
+}
+
+// expire lets whatever waits after t fail.
+func (c *crowd) expire(t time.Time) {
+	for _, one := range c.conns {
+		_ = one.SetDeadline(t) // fails only for a closed one
+	}
 }
 
 func (c *conn) run(now, end time.Time) error {
 	c.took = c.took[:0]
-	for now.Before(end) {
-		c.request = c.keys.append(append(c.request[:0], c.head...), c.random.IntN(c.keys.n))
+	for len(c.took) == 0 || now.Before(end) {
+		c.request = c.keys.Append(append(c.request[:0], c.head...), c.random.IntN(c.keys.N))
 		if _, err := c.Write(c.request); err != nil {
 			return err
 		}
