@@ -33,9 +33,12 @@ type cli struct {
 	Restored   restoredCmd   `cmd:"" help:"Begin anew after a backup was restored."`
 	Doctor     doctorCmd     `cmd:"" help:"Look at everything that a server needs, and say what to do."`
 	Health     healthCmd     `cmd:"" help:"Ask a running server whether it is ready."`
+	Bench      benchCmd      `cmd:"" help:"Measure this machine: exchanges on the configured kind of store, and checks."`
 	MasterKey  masterKeyCmd  `cmd:"" help:"Make a master key, which seals the signing keys in the store."`
 	Completion completionCmd `cmd:"" help:"Print a script that completes commands in a shell."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
+
+	BenchServer benchServerCmd `cmd:"" hidden:"" help:"What cambio bench measures."`
 }
 
 const description = `Cambio exchanges long-lived API keys for short-lived signed tokens. The key is verified once; backends check the token offline.`
@@ -47,6 +50,7 @@ type process struct {
 	getenv         func(string) string
 	name           string // as the user called it
 	terminal       bool   // stdout is read by a person
+	watched        bool   // stderr is
 	user, host     string // who called it, and where; for the audit log
 }
 
@@ -59,6 +63,7 @@ func thisProcess() process {
 		getenv:   os.Getenv,
 		name:     os.Args[0],
 		terminal: term.IsTerminal(int(os.Stdout.Fd())),
+		watched:  term.IsTerminal(int(os.Stderr.Fd())),
 		user:     userName(),
 		host:     host,
 	}

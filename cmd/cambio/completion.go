@@ -68,6 +68,9 @@ func spotsOf(node *kong.Node, path string) []spot {
 	}
 	spots := []spot{here}
 	for _, child := range node.Children {
+		if child.Hidden {
+			continue
+		}
 		spots[0].words = append(spots[0].words, offer{word: child.Name, help: summary(child.Help)})
 		spots = append(spots, spotsOf(child, path+" "+child.Name)...)
 	}
