@@ -80,7 +80,7 @@ func inDirectory(ctx context.Context, beside string) (_ *Throwaway, commit func(
 	}
 	block := make([]byte, 4<<10)
 	return t, func() error {
-		_, err := file.Write(block)
+		_, err := file.WriteAt(block, 0) // so that only the first write makes the file longer
 		return errors.Join(ctx.Err(), err, file.Sync())
 	}, nil
 }
