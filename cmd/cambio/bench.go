@@ -105,7 +105,8 @@ func (c *benchCmd) measure(ctx context.Context, p process, total time.Duration) 
 		Machine: thisMachine(),
 		Store:   benchStore{Version: t.Version, CommitMS: float64(t.Commit) / float64(time.Millisecond)},
 	}
-	run := benchRun{process: p, store: t.URL, progress: &progress{w: p.stderr, shown: p.watched}}
+	stderr := &shared{w: p.stderr}
+	run := benchRun{name: p.name, stderr: stderr, store: t.URL, progress: &progress{w: stderr, shown: p.watched}}
 	err = run.into(ctx, b, total)
 	run.progress.end()
 	if ctx.Err() != nil {

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"sync"
 	"time"
 
 	"github.com/cambio-auth/cambio/internal/load"
@@ -23,17 +24,23 @@ func (*benchServerCmd) Run(p process) error { return load.Serve(p.stdin, p.stdou
 
 // Names of rows, which programs read.
 const (
-	inGroups  = "groups"
-	oneByOne  = "one commit each"
-	manyKeys  = "many"
-	oneKey    = "one"
+	inGroups = "groups"
+	oneByOne = "one commit each"
+	manyKeys = "many"
+	oneKey   = "one"
+)
+
+// How many keys there are: as many as can each be used, in a short run.
+const (
 	benchKeys = 1000
+	perKey    = 10 * time.Millisecond
 )
 
 // benchRun is one run of cambio bench.
 type benchRun struct {
-	process  process
-	store    string // URL of a store that nothing else uses
+	name     string  // of this program, as the user called it
+	stderr   *shared // where its servers complain
+	store    string  // URL of a store that nothing else uses
 	progress *progress
 }
 
@@ -49,7 +56,7 @@ func (r benchRun) into(ctx context.Context, b *benchmark, total time.Duration) e
 		return err
 	}
 	b.addChecks(checks)
-	f, err := load.NewFixture(benchKeys)
+	f, err := load.NewFixture(min(benchKeys, int(total/perKey)))
 	if err != nil {
 		return err
 	}
@@ -121,8 +128,8 @@ func (r benchRun) add(lives context.Context, g *load.Group, name string, cfg loa
 		return err
 	}
 	cmd := exec.CommandContext(lives, self, "bench-server") //nolint:gosec // this program
-	cmd.Args[0] = r.process.name
-	cmd.Stderr = r.process.stderr
+	cmd.Args[0] = r.name
+	cmd.Stderr = r.stderr
 	server, err := load.Start(cmd, cfg)
 	if err != nil {
 		return fmt.Errorf("starting the server of %s: %w", name, err)
@@ -144,6 +151,18 @@ func planFor(d time.Duration, members int) load.Plan {
 	p.Rounds = max(1, int(each/(500*time.Millisecond)))
 	p.Turn = each * 4 / time.Duration(4*p.Rounds+1) // and a quarter of one to warm up
 	return p
+}
+
+// shared is written by several processes, one at a time.
+type shared struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (s *shared) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.w.Write(b)
 }
 
 // progress is a line for whoever watches.
