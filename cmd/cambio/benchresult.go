@@ -67,7 +67,7 @@ type benchRatio struct {
 }
 
 func thisMachine() machine {
-	v := readVersion()
+	v := readVersion(buildInfo())
 	return machine{cpuName(), runtime.NumCPU(), runtime.GOMAXPROCS(0), v.Go, v.Platform, v.Version}
 }
 

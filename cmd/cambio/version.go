@@ -34,10 +34,7 @@ type versionJSON struct {
 }
 
 func (c *versionCmd) Run(p process) error {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		info = &debug.BuildInfo{Main: debug.Module{Version: "(unknown)"}}
-	}
+	info := buildInfo()
 	v := readVersion(info)
 	if c.SBOM {
 		return printJSON(p.stdout, billOf(info, v))
@@ -48,6 +45,15 @@ func (c *versionCmd) Run(p process) error {
 	_, err := fmt.Fprintf(p.stdout, "cambio %s (revision %s%s, %s, %s)\n",
 		v.Version, dash(v.Revision), yes(v.Modified, " with changes", ""), v.Go, v.Platform)
 	return err
+}
+
+// buildInfo is what this binary was built from, as far as that is known.
+func buildInfo() *debug.BuildInfo {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		info = &debug.BuildInfo{Main: debug.Module{Version: "(unknown)"}}
+	}
+	return info
 }
 
 func readVersion(info *debug.BuildInfo) versionJSON {
