@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"os"
 	"os/exec"
 	"sync"
@@ -89,11 +88,7 @@ func (r benchRun) exchanges(ctx, lives context.Context, g *load.Group, d time.Du
 	if err := r.add(lives, g, inGroups, grouped, manyKeys, oneKey); err != nil {
 		return nil, err
 	}
-	single, err := r.oneByOne(master)
-	if err != nil {
-		return nil, err
-	}
-	if err := r.add(lives, g, oneByOne, single, manyKeys, oneKey); err != nil {
+	if err := r.add(lives, g, oneByOne, r.oneByOne(master), manyKeys, oneKey); err != nil {
 		return nil, err
 	}
 	plan := planFor(d, len(g.Members))
@@ -105,20 +100,12 @@ func (r benchRun) exchanges(ctx, lives context.Context, g *load.Group, d time.Du
 
 // oneByOne commits for every request. As many may be in flight as the store has
 // connections, of which PostgreSQL gets enough.
-func (r benchRun) oneByOne(master string) (load.ServerConfig, error) {
+func (r benchRun) oneByOne(master string) load.ServerConfig {
 	cfg := load.ServerConfig{Store: r.store, Master: master, Group: 1, Groups: 256}
-	if _, ok := sqlitePath(r.store); ok {
-		return cfg, nil
+	if _, ok := sqlitePath(r.store); !ok {
+		cfg.Store += "&pool_max_conns=16" // after the settings of a throwaway
 	}
-	u, err := url.Parse(r.store)
-	if err != nil {
-		return cfg, errors.New("CAMBIO_STORE: the URL cannot be read") // which holds a password
-	}
-	query := u.Query()
-	query.Set("pool_max_conns", "16")
-	u.RawQuery = query.Encode()
-	cfg.Store = u.String()
-	return cfg, nil
+	return cfg
 }
 
 // add starts a server, which is a member for each kind of load.

@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net/url"
 	"strings"
 	"time"
 
@@ -19,7 +18,7 @@ const ScratchPrefix = "cambio_bench_"
 // Scratch is a schema for measurements, beside the one of the servers and with
 // nothing of it.
 type Scratch struct {
-	URL     string // opens a store in the schema; it holds what the database's does, a password too
+	URL     string // opens a store in the schema; it ends with a setting, and holds the password of the database's
 	Version string // of the server, and what makes its commits worth less
 	Others  int    // connections of servers and commands to the same database
 
@@ -50,9 +49,7 @@ func openScratch(ctx context.Context, raw string) (_ *Scratch, err error) {
 		return nil, err
 	}
 	s := &Scratch{name: ScratchPrefix + strings.ToLower(rand.Text())}
-	if s.URL, err = within(raw, s.name); err != nil {
-		return nil, err
-	}
+	s.URL = within(raw, s.name)
 	inside, err := configure(s.URL, Options{})
 	if err != nil {
 		return nil, err
@@ -69,16 +66,13 @@ func openScratch(ctx context.Context, raw string) (_ *Scratch, err error) {
 	return s, nil
 }
 
-// within is raw with another search_path.
-func within(raw, schema string) (string, error) {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return "", errURL // which is all that may be said of it
+// within is raw with another search_path. Of settings that are said twice pgx takes
+// the last, and what the user wrote is left as it is.
+func within(raw, schema string) string {
+	if strings.Contains(raw, "?") {
+		return raw + "&search_path=" + schema
 	}
-	query := u.Query()
-	query.Set("search_path", schema)
-	u.RawQuery = query.Encode()
-	return u.String(), nil
+	return raw + "?search_path=" + schema
 }
 
 func (s *Scratch) create(ctx context.Context, servers string) error {

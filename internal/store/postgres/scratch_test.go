@@ -1,10 +1,14 @@
 package postgres_test
 
 import (
+	"io"
+	"net"
 	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/cambio-auth/cambio/internal/manage"
 	"github.com/cambio-auth/cambio/internal/store/postgres"
@@ -100,13 +104,82 @@ func TestAScratchIsRefusedWhereTheSearchPathIsNotKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close(t.Context())
-	// Options are read after other settings, so this undoes ours as a pooler may.
-	_, err = postgres.OpenScratch(t.Context(), url+"&options=-c%20search_path%3Dpublic")
-	if err == nil || !strings.Contains(err.Error(), "search_path") {
+	_, err = postgres.OpenScratch(t.Context(), forgetful(t, url))
+	if err == nil || !strings.Contains(err.Error(), "does not keep its search_path") {
 		t.Errorf("error is %v", err)
 	}
 	if n := schemas(t, db); n != 0 {
 		t.Errorf("%d schemas are left", n)
+	}
+}
+
+// forgetful is the URL of a pooler that drops the search_path of its clients, as one
+// does that is told to ignore_startup_parameters.
+func forgetful(t *testing.T, url string) string {
+	t.Helper()
+	cfg, err := pgx.ParseConfig(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pooler, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { pooler.Close() })
+	network, server := pgconn.NetworkAddress(cfg.Host, cfg.Port)
+	go func() {
+		for {
+			from, err := pooler.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer from.Close()
+				to, err := net.Dial(network, server)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer to.Close()
+				if err := forget(from, to); err != nil {
+					t.Error(err)
+				}
+			}()
+		}
+	}()
+	return "postgres://postgres@" + pooler.Addr().String() + "/" + cfg.Database + "?sslmode=disable&search_path=mine"
+}
+
+func forget(from, to net.Conn) error {
+	startup, err := pgproto3.NewBackend(from, from).ReceiveStartupMessage()
+	if err != nil {
+		return err
+	}
+	message := startup.(*pgproto3.StartupMessage)
+	delete(message.Parameters, "search_path")
+	raw, err := message.Encode(nil)
+	if err != nil {
+		return err
+	}
+	if _, err := to.Write(raw); err != nil {
+		return err
+	}
+	go func() { _, _ = io.Copy(from, to) }()
+	_, _ = io.Copy(to, from) // until the client leaves
+	return nil
+}
+
+func TestASettingOfTheUserStaysAsItIsWritten(t *testing.T) {
+	url := database(t) + "&options=-c%20work_mem%3D1234kB"
+	scratch, err := postgres.OpenScratch(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer scratch.Close()
+	s := open(t, scratch.URL)
+	defer s.Close()
+	if got, err := s.Setting(t.Context(), "work_mem"); got != "1234kB" || err != nil {
+		t.Errorf("work_mem is %s, %v", got, err)
 	}
 }
 
