@@ -35,6 +35,10 @@ type Config struct {
 	Issuer   string        // required: the iss of every token, byte for byte
 	Keyring  *Keyring      // required
 	Lifetime time.Duration // of a token; zero: DefaultLifetime; at most MaxLifetime
+
+	// Signed is called after each signature of a token with the time that it took. It
+	// must not block. Nil: nobody is told.
+	Signed func(algorithm string, took time.Duration)
 }
 
 // Issuer signs grants.
@@ -42,6 +46,7 @@ type Issuer struct {
 	iss      string
 	keys     *Keyring
 	lifetime time.Duration
+	signed   func(algorithm string, took time.Duration) // or nil
 }
 
 // New fails if something required is missing or the lifetime is out of bounds.
@@ -55,7 +60,7 @@ func New(cfg Config) (*Issuer, error) {
 	if cfg.Lifetime < time.Second || cfg.Lifetime > MaxLifetime {
 		return nil, fmt.Errorf("issuer: token lifetime must be between 1s and %s", MaxLifetime)
 	}
-	return &Issuer{cfg.Issuer, cfg.Keyring, cfg.Lifetime}, nil
+	return &Issuer{cfg.Issuer, cfg.Keyring, cfg.Lifetime, cfg.Signed}, nil
 }
 
 // Grant is what a token is to say.
@@ -134,7 +139,7 @@ func (i *Issuer) Issue(g Grant) (Token, error) {
 	if err != nil {
 		return Token{}, fmt.Errorf("encoding claims: %w", err)
 	}
-	value, err := key.sign(key.header, payload)
+	value, err := i.sign(key, payload)
 	if err != nil {
 		return Token{}, err
 	}
@@ -145,6 +150,17 @@ func (i *Issuer) Issue(g Grant) (Token, error) {
 		Scope:     claims.Scope,
 		ExpiresIn: time.Duration(expires-signed.Unix()) * time.Second,
 	}, nil
+}
+
+// sign signs and tells how long that took.
+func (i *Issuer) sign(key *signer, payload []byte) (string, error) {
+	if i.signed == nil {
+		return key.sign(key.header, payload)
+	}
+	began := time.Now()
+	value, err := key.sign(key.header, payload)
+	i.signed(key.algorithm, time.Since(began))
+	return value, err
 }
 
 // Expires returns when a token for g will expire.

@@ -67,6 +67,7 @@ type ring struct {
 	keys    map[string][]SealedKey // by algorithm; those that are long gone left out
 	signers map[string]*signer     // by kid
 	ahead   time.Duration          // of our clock, the database's
+	seen    time.Time              // by our clock
 }
 
 // OpenKeyring opens every key of the store, and makes those that are missing; of
@@ -142,7 +143,8 @@ func (k *Keyring) load(ctx context.Context) ([]SealedKey, time.Time, error) {
 	if err != nil {
 		return nil, now, fmt.Errorf("reading signing keys: %w", err)
 	}
-	fresh := &ring{keys: map[string][]SealedKey{}, signers: map[string]*signer{}, ahead: now.Sub(k.cfg.Now())}
+	seen := k.cfg.Now()
+	fresh := &ring{keys: map[string][]SealedKey{}, signers: map[string]*signer{}, ahead: now.Sub(seen), seen: seen}
 	for _, algorithm := range Algorithms() {
 		own := ofAlgorithm(keys, algorithm)
 		for len(own) > 0 {

@@ -50,17 +50,23 @@ func Keys(ctx context.Context, store KeyStore) ([]KeyView, error) {
 	}
 	var views []KeyView
 	for _, algorithm := range Algorithms() {
-		own := ofAlgorithm(keys, algorithm)
-		for i, k := range own {
-			state, stops := StateOf(own, i, now)
-			view := KeyView{KID: k.KID, Algorithm: algorithm, State: state, CreatedAt: k.CreatedAt, ActivatesAt: k.ActivatesAt, StopsAt: stops, GoneAt: k.RemovedAt}
-			if view.GoneAt.IsZero() && !stops.IsZero() {
-				view.GoneAt = stops.Add(Linger)
-			}
-			views = append(views, view)
-		}
+		views = append(views, viewsOf(ofAlgorithm(keys, algorithm), now)...)
 	}
 	return views, nil
+}
+
+// viewsOf shows the keys of one algorithm.
+func viewsOf(own []SealedKey, now time.Time) []KeyView {
+	views := make([]KeyView, len(own))
+	for i, k := range own {
+		state, stops := StateOf(own, i, now)
+		view := KeyView{KID: k.KID, Algorithm: k.Algorithm, State: state, CreatedAt: k.CreatedAt, ActivatesAt: k.ActivatesAt, StopsAt: stops, GoneAt: k.RemovedAt}
+		if view.GoneAt.IsZero() && !stops.IsZero() {
+			view.GoneAt = stops.Add(Linger)
+		}
+		views[i] = view
+	}
+	return views
 }
 
 // Rotation says how keys are changed out of turn.

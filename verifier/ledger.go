@@ -29,6 +29,8 @@ type ledger struct {
 	inFlight int // groups at a time, at most
 	queueCap int
 	groupCap int
+	updated  func(requests int, took time.Duration, err error) // or nil
+	tracer   Tracer                                            // or nil
 
 	mu      sync.Mutex
 	running int
@@ -39,7 +41,8 @@ type ledger struct {
 type waiter struct {
 	req    Request
 	digest Digest
-	taken  bool // by a group; guarded by ledger.mu
+	caller context.Context // of Verify, for links of a trace; nil: nothing is traced
+	taken  bool            // by a group; guarded by ledger.mu
 	done   chan struct{}
 
 	// Written by the group that took it, before done is closed.
@@ -50,7 +53,17 @@ type waiter struct {
 // charge decides about req in a group with others, and returns when that is
 // durable. A caller may leave until its group starts; then it waits.
 func (l *ledger) charge(ctx context.Context, req Request) (Grant, error) {
-	w := &waiter{req: req, digest: req.Key.Digest(), err: errUndecided, done: make(chan struct{})}
+	if l.tracer == nil {
+		return l.wait(ctx, &waiter{req: req, digest: req.Key.Digest(), err: errUndecided, done: make(chan struct{})})
+	}
+	ctx, end := l.tracer.Request(ctx)
+	grant, err := l.wait(ctx, &waiter{req: req, digest: req.Key.Digest(), err: errUndecided, done: make(chan struct{}), caller: ctx})
+	end(err)
+	return grant, err
+}
+
+// wait returns when something was decided about w, or it has left.
+func (l *ledger) wait(ctx context.Context, w *waiter) (Grant, error) {
 	group, err := l.join(w)
 	if err != nil {
 		return Grant{}, err
@@ -99,7 +112,7 @@ func (l *ledger) leave(w *waiter) bool {
 // lead runs a group in its caller's goroutine, and leaves what has arrived
 // since to another.
 func (l *ledger) lead(g *group) {
-	g.run(l.store, l.timeout)
+	g.run(l)
 	if next := l.take(); next != nil {
 		go l.drain(next)
 	}
@@ -108,7 +121,7 @@ func (l *ledger) lead(g *group) {
 // drain runs groups until nothing waits.
 func (l *ledger) drain(g *group) {
 	for ; g != nil; g = l.take() {
-		g.run(l.store, l.timeout)
+		g.run(l)
 	}
 }
 
@@ -176,28 +189,37 @@ func place[T comparable](places map[T]int, list *[]T, id T) {
 // run decides about every waiter and answers it. A group that fails because of
 // one of its keys is run again one key at a time, so that the others do not
 // suffer; nothing of it was committed.
-func (g *group) run(store Store, timeout time.Duration) {
-	err := g.update(store, timeout)
+func (g *group) run(l *ledger) {
+	err := l.update(g)
 	if len(g.digests) == 1 || !errors.Is(err, ErrBadRecord) || errors.Is(err, ErrOutcomeUnknown) {
 		g.answer(err)
 		return
 	}
 	for _, one := range g.split() {
-		one.answer(one.update(store, timeout))
+		one.answer(l.update(one))
 	}
 }
 
 // update is one transaction, on a context of its own: no caller can cut short
 // what others wait for.
-func (g *group) update(store Store, timeout time.Duration) (err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+func (l *ledger) update(g *group) (err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), l.timeout)
 	defer cancel()
+	if l.tracer != nil {
+		traced, end := l.tracer.Group(ctx, g.callers())
+		ctx = traced
+		defer func() { end(err) }()
+	}
+	if l.updated != nil {
+		began := time.Now()
+		defer func() { l.updated(len(g.waiters), time.Since(began), err) }()
+	}
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("%w: the store panicked: %s", ErrOutcomeUnknown, panicked(r))
 		}
 	}()
-	return store.Update(ctx, g.lookup, g.decide)
+	return l.store.Update(ctx, g.lookup, g.decide)
 }
 
 // decide is called by the store, with everything locked. Waiters are served in

@@ -28,6 +28,12 @@ type Config struct {
 	Groups  int           // Updates in flight at a time; zero: 1
 	Queue   int           // requests that wait at a time, at most; zero: 4096
 	Group   int           // requests in one Update, at most; zero: no bound but 256 keys
+
+	// Updated is called after each Update with the requests in it, the time that it
+	// took, and its error. It must not block. Nil: nobody is told.
+	Updated func(requests int, took time.Duration, err error)
+
+	Tracer Tracer // nil: nothing is traced
 }
 
 // Verifier verifies keys and charges them.
@@ -49,6 +55,8 @@ func New(cfg Config) (*Verifier, error) {
 		inFlight: cmp.Or(cfg.Groups, 1),
 		queueCap: cmp.Or(cfg.Queue, 4096),
 		groupCap: cmp.Or(cfg.Group, math.MaxInt),
+		updated:  cfg.Updated,
+		tracer:   cfg.Tracer,
 	}}, nil
 }
 

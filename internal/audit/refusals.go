@@ -75,6 +75,13 @@ func (r *Recorder) Refused(client, remote string) {
 	r.add(p, attempts{1, now})
 }
 
+// Pending is how many distinct counts are not written yet.
+func (r *Recorder) Pending() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.pending)
+}
+
 func (r *Recorder) add(p place, more attempts) {
 	is := r.pending[p]
 	is.n += more.n

@@ -93,6 +93,9 @@ func (k *callers) confirm(ctx context.Context, c *Caller) (*Caller, error) {
 	return k.reread(waiting, c.ID, c.by)
 }
 
+// Remembered is how many clients are remembered from their last calls.
+func (x *Exchange) Remembered() int { return x.callers.seen.Len() }
+
 // find returns nil for a client that does not exist. What cannot be an id is no
 // matter for the store, whose database may not even have all characters.
 func (k *callers) find(ctx context.Context, id string) (*client.Client, error) {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/cambio-auth/cambio/internal/activity"
 	"github.com/cambio-auth/cambio/internal/manage"
 	"github.com/cambio-auth/cambio/internal/restore"
 	"github.com/cambio-auth/cambio/internal/usage"
@@ -37,6 +38,7 @@ type Store interface {
 	usage.Store
 	KeyFinder
 	manage.Forgetter
+	manage.Counter
 	io.Closer
 
 	// Settle makes the place where the data is its home, unless it has one: data that
@@ -45,4 +47,8 @@ type Store interface {
 
 	// Ping reports whether the database answers.
 	Ping(ctx context.Context) error
+
+	// Activity returns what the store has counted of itself since it was opened. It
+	// asks nobody.
+	Activity() activity.Counts
 }

@@ -32,7 +32,9 @@ type RecorderConfig struct {
 // that are over and deletes those that are too old.
 type Recorder struct {
 	cfg     RecorderConfig
-	dropped atomic.Int64
+	dropped atomic.Int64 // that the log has not told yet
+	lost    atomic.Int64 // dropped, in all
+	written atomic.Int64 // refusals, in all
 
 	mu      sync.Mutex
 	pending map[Count]int64 // with Requests 0: the number is the value
@@ -56,7 +58,7 @@ func (r *Recorder) Refused(c Count) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, known := r.pending[c]; !known && len(r.pending) >= maxPending {
-		r.dropped.Add(1)
+		r.drop(1)
 		return
 	}
 	r.pending[c]++
@@ -93,9 +95,10 @@ func (r *Recorder) flush(ctx context.Context) {
 	if len(pending) == 0 {
 		return
 	}
-	counts := make([]Count, 0, len(pending))
+	counts, refusals := make([]Count, 0, len(pending)), int64(0)
 	for c, n := range pending {
 		c.Requests = n
+		refusals += n
 		counts = append(counts, c)
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
@@ -103,7 +106,28 @@ func (r *Recorder) flush(ctx context.Context) {
 	if err := r.cfg.Store.AddUsage(ctx, counts); err != nil {
 		r.cfg.Log.WarnContext(ctx, "usage of refused keys not written yet", "counts", len(counts), "error", err)
 		r.putBack(pending)
+		return
 	}
+	r.written.Add(refusals)
+}
+
+func (r *Recorder) drop(n int64) {
+	r.dropped.Add(n)
+	r.lost.Add(n)
+}
+
+// Tally is what a Recorder did with refusals of known keys, since it was made.
+type Tally struct {
+	Pending int   // distinct counts that are not written yet
+	Written int64 // refusals
+	Dropped int64 // refusals: too many keys at a time
+}
+
+// Tally returns the counts of now.
+func (r *Recorder) Tally() Tally {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return Tally{Pending: len(r.pending), Written: r.written.Load(), Dropped: r.lost.Load()}
 }
 
 func (r *Recorder) putBack(pending map[Count]int64) {
@@ -111,7 +135,7 @@ func (r *Recorder) putBack(pending map[Count]int64) {
 	defer r.mu.Unlock()
 	for c, n := range pending {
 		if _, known := r.pending[c]; !known && len(r.pending) >= maxPending {
-			r.dropped.Add(n)
+			r.drop(n)
 			continue
 		}
 		r.pending[c] += n

@@ -93,6 +93,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/cambio-auth/cambio/internal/activity"
 )
 
 // Store is an open database. It is safe for concurrent use.
@@ -100,6 +102,7 @@ type Store struct {
 	pool     *pgxpool.Pool
 	listSize int64
 	grown    atomic.Int64 // keys that were added
+	counted  activity.Counter
 }
 
 // The database's clock, in microseconds since 1970.
@@ -134,8 +137,10 @@ func (s *Store) read(ctx context.Context, ask func(*pgxpool.Conn) error) error {
 	for try := 1; ; try++ {
 		err := s.broken(s.readOnce(ctx, ask))
 		if try == maxTries || !errors.Is(err, errLost) {
+			s.counted.Failed(kindOf(err))
 			return err
 		}
+		s.counted.Retried()
 	}
 }
 

@@ -63,8 +63,10 @@ func (s *Store) transact(ctx context.Context, work func(*transaction) ([]stateme
 		}
 		err = s.broken(err)
 		if try == maxTries || ctx.Err() != nil || !mayRunAgain(err) {
+			s.counted.Failed(kindOf(err))
 			return err
 		}
+		s.counted.Retried()
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
+	"github.com/cambio-auth/cambio/internal/activity"
 	"github.com/cambio-auth/cambio/verifier"
 )
 
@@ -18,11 +19,12 @@ var errClosed = errors.New("store is closed")
 
 // writer is the one connection of this process that writes.
 type writer struct {
-	db     *sql.DB
-	turn   chan struct{} // holds a token while somebody uses what is below
-	closed bool
-	conn   *sql.Conn
-	stmts  map[string]*sql.Stmt // prepared on conn, by their text
+	db      *sql.DB
+	turn    chan struct{} // holds a token while somebody uses what is below
+	closed  bool
+	counted activity.Counter
+	conn    *sql.Conn
+	stmts   map[string]*sql.Stmt // prepared on conn, by their text
 }
 
 func newWriter(db *sql.DB) *writer {
@@ -45,6 +47,12 @@ type transaction struct {
 // verifier.ErrOutcomeUnknown means that the commit may have happened; any other,
 // that it did not.
 func (w *writer) do(ctx context.Context, work func(*transaction) error) error {
+	err := w.attempt(ctx, work)
+	w.counted.Failed(kindOf(err))
+	return err
+}
+
+func (w *writer) attempt(ctx context.Context, work func(*transaction) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}

@@ -40,7 +40,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Database) {
 		updatePromises, racePromises, changePromises, keyPromises, keyChangePromises, keyListPromises, budgetPromises,
 		keyspacePromises, keyspaceChangePromises, clientPromises, clientChangePromises, signingKeyPromises, statusPromises,
 		voidPromises, auditPromises, repeatPromises, repeatedPromises, rotatedPromises, usagePromises, lifePromises, historyPromises,
-		replicaPromises, lineagePromises,
+		replicaPromises, lineagePromises, censusPromises,
 	} {
 		for _, p := range group {
 			t.Run(p.says, func(t *testing.T) {
