@@ -68,7 +68,7 @@ func serve(ctx context.Context, cfg config.Config, public, ops net.Listener, log
 	iss := cfg.IssuerAt(public.Addr())
 	server, err := httpapi.New(httpapi.Config{
 		Issuer: iss, TrustedProxies: cfg.TrustedProxies, Algorithms: cfg.SigningAlgs, TLS: certs, ClientCAs: authorities,
-		FailureLimit: cfg.FailureLimit, MaxConnections: maxConnections(), Log: log,
+		FailureLimit: cfg.FailureLimit, MaxConnections: maxConnections(), Version: readVersion(buildInfo()).Version, Log: log,
 	})
 	if err != nil {
 		return err
@@ -123,7 +123,8 @@ func supply(ctx, busy context.Context, cfg config.Config, iss string, server *ht
 	if err := guarded.begin(ctx); err != nil {
 		return err
 	}
-	parts, err := assemble(ctx, cfg, iss, guarded, keys, counts)
+	census := manage.NewCensus(db, log)
+	parts, err := assemble(ctx, cfg, iss, guarded, keys, counts, server.Metrics())
 	if err != nil {
 		return err
 	}
@@ -132,7 +133,7 @@ func supply(ctx, busy context.Context, cfg config.Config, iss string, server *ht
 		return err
 	}
 	refusals := audit.NewRecorder(audit.RecorderConfig{Store: db, Log: log})
-	parts.Refusals = refusals
+	parts.Refusals, parts.Watched.Census = refusals, census
 	if err := server.Open(parts); err != nil {
 		return err
 	}
@@ -141,6 +142,7 @@ func supply(ctx, busy context.Context, cfg config.Config, iss string, server *ht
 	follower.Go(func() { guarded.Run(busy) })
 	follower.Go(func() { manage.Upkeep(busy, db, log) })
 	follower.Go(func() { refusals.Run(busy) })
+	follower.Go(func() { census.Run(busy) })
 	defer follower.Wait()
 	counts.Run(busy)
 	return nil
@@ -169,12 +171,12 @@ func onlyHere(l net.Listener) bool {
 }
 
 // assemble joins the parts: verifier, issuer, statuses, usage, exchange, manage.
-func assemble(ctx context.Context, cfg config.Config, iss string, db store.Store, keys *issuer.Keyring, counts *usage.Recorder) (httpapi.Parts, error) {
-	verify, err := verifier.New(verifier.Config{Store: db, Groups: cfg.Groups})
+func assemble(ctx context.Context, cfg config.Config, iss string, db store.Store, keys *issuer.Keyring, counts *usage.Recorder, metrics *httpapi.Metrics) (httpapi.Parts, error) {
+	verify, err := verifier.New(verifier.Config{Store: db, Groups: cfg.Groups, Updated: metrics.Updated})
 	if err != nil {
 		return httpapi.Parts{}, err
 	}
-	issue, err := issuer.New(issuer.Config{Issuer: iss, Keyring: keys, Lifetime: cfg.TokenLifetime})
+	issue, err := issuer.New(issuer.Config{Issuer: iss, Keyring: keys, Lifetime: cfg.TokenLifetime, Signed: metrics.Signed})
 	if err != nil {
 		return httpapi.Parts{}, err
 	}
@@ -187,7 +189,10 @@ func assemble(ctx context.Context, cfg config.Config, iss string, db store.Store
 		Clients: db, Keys: db, Verifier: verify, Issuer: issue, Usage: counts,
 		Revoke: managing.RevokeFor,
 	})
-	return httpapi.Parts{Exchange: exchanges, Keys: keys, Manage: managing, JWKS: keys.JWKS, Statuses: statuses, Ready: db.Ping}, err
+	return httpapi.Parts{
+		Exchange: exchanges, Keys: keys, Manage: managing, JWKS: keys.JWKS, Statuses: statuses, Ready: db.Ping,
+		Watched: httpapi.Watched{Verifier: verify, Usage: counts, Activity: db.Activity},
+	}, err
 }
 
 // listen opens both listeners or none.

@@ -24,6 +24,7 @@ type call struct {
 	kid    string
 	jti    string
 	tried  tried
+	peek   bool // nothing was to be charged
 }
 
 func (c *call) mayKnowReasons() bool {

@@ -21,7 +21,7 @@ import (
 // at both places that its standards name: inserted before that path (RFC 8414
 // §3, §5) and appended to it (OpenID Connect Discovery §4).
 func (s *Server) publicRoutes(base string, address echo.IPExtractor) *echo.Echo {
-	e := s.newEcho(address)
+	e := s.newEcho(address, s.measured)
 	e.Use(s.bodies.bounded)
 	route(e, base+wire.PathToken, s.token, http.MethodPost)
 	route(e, base+wire.PathIntrospect, s.introspect, http.MethodPost)
@@ -36,6 +36,10 @@ func (s *Server) publicRoutes(base string, address echo.IPExtractor) *echo.Echo 
 		if base != "" {
 			route(e, base+path, s.serveMetadata, http.MethodGet, http.MethodHead)
 		}
+	}
+	for _, r := range e.Routes() {
+		path := strings.TrimPrefix(r.Path, base)
+		s.metrics.endpoints.add(r.Path, strings.TrimSuffix(path, base))
 	}
 	return e
 }
@@ -60,13 +64,14 @@ func (s *Server) manageRoutes(e *echo.Echo, base string) {
 }
 
 func (s *Server) operationsRoutes() *echo.Echo {
-	e := s.newEcho(echo.ExtractIPDirect())
+	e := s.newEcho(echo.ExtractIPDirect(), s.recovered)
 	route(e, "/livez", s.livez, http.MethodGet, http.MethodHead)
 	route(e, "/readyz", s.readyz, http.MethodGet, http.MethodHead)
+	route(e, "/metrics", s.metrics.serve(), http.MethodGet, http.MethodHead)
 	return e
 }
 
-func (s *Server) newEcho(address echo.IPExtractor) *echo.Echo {
+func (s *Server) newEcho(address echo.IPExtractor, around echo.MiddlewareFunc) *echo.Echo {
 	e := echo.New()
 	e.Logger.SetOutput(io.Discard) // we have our own
 	e.IPExtractor = address
@@ -80,7 +85,7 @@ func (s *Server) newEcho(address echo.IPExtractor) *echo.Echo {
 			answerFor(err, false).write(c)
 		}
 	}
-	e.Use(s.recovered)
+	e.Use(around)
 	return e
 }
 
@@ -95,28 +100,31 @@ func route(e *echo.Echo, path string, h echo.HandlerFunc, methods ...string) {
 	})
 }
 
-// recovered turns a panic into an error. What was panicked with may hold
-// anything, also a secret, so only the runtime's own errors are logged.
+// recovered is safely as a middleware.
 func (s *Server) recovered(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) (err error) {
-		defer func() {
-			v := recover()
-			if v == nil {
-				return
-			}
-			if e, ok := v.(error); ok && errors.Is(e, http.ErrAbortHandler) {
-				panic(v) // net/http cuts the connection
-			}
-			what := fmt.Sprintf("%T", v)
-			if e, ok := v.(runtime.Error); ok {
-				what = e.Error()
-			}
-			s.log.ErrorContext(c.Request().Context(), "panicked",
-				"panic", what, "path", c.Path(), "remote", c.RealIP(), "stack", string(debug.Stack()))
-			err = errPanicked
-		}()
-		return next(c)
-	}
+	return func(c echo.Context) error { return s.safely(next, c) }
+}
+
+// safely turns a panic into an error. What was panicked with may hold anything, also a
+// secret, so only the runtime's own errors are logged.
+func (s *Server) safely(next echo.HandlerFunc, c echo.Context) (err error) {
+	defer func() {
+		v := recover()
+		if v == nil {
+			return
+		}
+		if e, ok := v.(error); ok && errors.Is(e, http.ErrAbortHandler) {
+			panic(v) // net/http cuts the connection
+		}
+		what := fmt.Sprintf("%T", v)
+		if e, ok := v.(runtime.Error); ok {
+			what = e.Error()
+		}
+		s.log.ErrorContext(c.Request().Context(), "panicked",
+			"panic", what, "path", c.Path(), "remote", c.RealIP(), "stack", string(debug.Stack()))
+		err = errPanicked
+	}()
+	return next(c)
 }
 
 // clientAddress finds where a request came from: the peer of the connection,

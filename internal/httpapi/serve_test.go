@@ -302,7 +302,7 @@ func TestHealth(t *testing.T) {
 		t.Errorf("readyz: %d %q", code, body)
 	}
 	ready = away
-	if code, body := ask("/readyz"); code != 503 || body != "not ready\n" {
+	if code, body := ask("/readyz"); code != 503 || body != "not ready\nstore: "+away.Error()+"\n" {
 		t.Errorf("readyz: %d %q", code, body)
 	}
 	if line := w.lastLine(); line["err"] != away.Error() {

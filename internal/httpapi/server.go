@@ -61,6 +61,8 @@ type Config struct {
 	Grace          time.Duration  // for exchanges in flight when we stop; zero: DefaultGrace
 	Algorithms     []string       // that tokens are signed with; zero: EdDSA
 	TLS            *tls.Config    // of the public listener; nil: plain HTTP
+	Version        string         // of the program, for /metrics
+	Tracer         Tracer         // nil: nothing is traced
 
 	FailureLimit verifier.Rate // of bad keys and credentials; zero: failures.DefaultLimit
 
@@ -92,6 +94,9 @@ type Server struct {
 	public   *echo.Echo
 	ops      *echo.Echo
 	stopping atomic.Bool
+	metrics  *Metrics
+	tracer   Tracer                 // or nil
+	unready  atomic.Pointer[string] // the part that /readyz last found amiss; empty, or nil: none
 }
 
 // New fails if something required is missing, or if the issuer is not a URL
@@ -146,7 +151,10 @@ func New(cfg Config) (*Server, error) {
 		grace:    cfg.Grace,
 		tls:      cfg.TLS,
 		cas:      cfg.ClientCAs,
+		metrics:  newMetrics(cfg.Version, cfg.Algorithms),
+		tracer:   cfg.Tracer,
 	}
+	s.metrics.registry.MustRegister(gauges{s})
 	s.public = s.publicRoutes(base, clientAddress(cfg.TrustedProxies))
 	s.ops = s.operationsRoutes()
 	return s, nil
@@ -160,7 +168,8 @@ type Parts struct {
 	Refusals *audit.Recorder                 // of clients that are not authenticated; nil: they are not counted
 	JWKS     func() issuer.JWKS              // required: the key set, from memory
 	Statuses *issuer.StatusLists             // required
-	Ready    func(ctx context.Context) error // may we be sent requests? nil: always
+	Ready    func(ctx context.Context) error // does the store answer? nil: always
+	Watched  Watched                         // for /metrics alone
 }
 
 // Open begins to answer exchanges. Until then, while a database is away at
@@ -189,6 +198,7 @@ func (s *Server) Run(ctx context.Context, public, ops net.Listener) error {
 	outlives := context.WithoutCancel(ctx) // requests do not end with ctx
 	servers := []*http.Server{s.newHTTP(outlives, s.public, s.most), s.newHTTP(outlives, s.ops, operationsConnections)}
 	servers[0].TLSConfig = s.tls.Clone()
+	servers[0].ConnState = s.metrics.connected(servers[0].ConnState)
 
 	ended := make(chan error, len(servers))
 	var serving sync.WaitGroup

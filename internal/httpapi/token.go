@@ -29,10 +29,12 @@ func (s *Server) token(c echo.Context) error {
 	if err != nil {
 		err = s.judged(call, err)
 		refusal := answerFor(err, call.mayKnowReasons())
+		s.metrics.exchanges.exchanged(call, err, refusal.status)
 		refusal.write(c)
 		s.logRefused(c.Request().Context(), call, refusal, err)
 		return nil
 	}
+	s.metrics.exchanges.exchanged(call, nil, http.StatusOK)
 	noStore(c.Response().Header())
 	if call.grant.Replayed {
 		c.Response().Header().Set(wire.HeaderReplayed, "true")

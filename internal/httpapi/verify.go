@@ -26,10 +26,12 @@ func (s *Server) verify(c echo.Context) error {
 	if err != nil {
 		err = s.judged(call, err)
 		refusal, fields := verifyProblem(err)
+		s.metrics.exchanges.verified(call, err, refusal.status)
 		writeProblem(c, refusal, fields)
 		s.logRefused(c.Request().Context(), call, refusal, err)
 		return nil
 	}
+	s.metrics.exchanges.verified(call, found.Refusal, http.StatusOK)
 	if found.Grant.Replayed {
 		c.Response().Header().Set(wire.HeaderReplayed, "true")
 	}
@@ -59,6 +61,7 @@ func (s *Server) verifyBody(c echo.Context, call *call) (exchange.Verified, erro
 	if req.Audience != "" {
 		call.asked = []string{req.Audience}
 	}
+	call.peek = req.Cost == 0
 	if err := s.held(call, req.Key.Reveal()); err != nil {
 		return exchange.Verified{}, err
 	}
