@@ -18,10 +18,11 @@ func (s *Store) Activity() activity.Counts { return s.write.counted.Counts() }
 
 // kindOf names the fault of an error that a caller is told.
 func kindOf(err error) activity.Kind {
+	if err == nil { // as nearly always: what follows allocates
+		return activity.None
+	}
 	code := codeOf(err)
 	switch {
-	case err == nil:
-		return activity.None
 	case errors.Is(err, verifier.ErrOutcomeUnknown):
 		return activity.OutcomeUnknown
 	case errors.Is(err, verifier.ErrBadRecord):
