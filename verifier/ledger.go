@@ -56,7 +56,7 @@ func (l *ledger) charge(ctx context.Context, req Request) (Grant, error) {
 	if l.tracer == nil {
 		return l.wait(ctx, &waiter{req: req, digest: req.Key.Digest(), err: errUndecided, done: make(chan struct{})})
 	}
-	ctx, end := l.tracer.Request(ctx)
+	ctx, end := l.tracer.Charge(ctx)
 	grant, err := l.wait(ctx, &waiter{req: req, digest: req.Key.Digest(), err: errUndecided, done: make(chan struct{}), caller: ctx})
 	end(err)
 	return grant, err

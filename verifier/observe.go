@@ -4,11 +4,11 @@ import "context"
 
 // Tracer follows requests and groups of them. Its methods must not block.
 type Tracer interface {
-	// Request begins what one request waits for, from the queue to the commit. end
+	// Charge begins what one request waits for, from the queue to the commit. end
 	// is called with what Verify returns.
-	Request(ctx context.Context) (waiting context.Context, end func(error))
+	Charge(ctx context.Context) (waiting context.Context, end func(error))
 
-	// Group begins an Update for these callers, whose contexts are those of Request,
+	// Group begins an Update for these callers, whose contexts are those of Charge,
 	// first come first. What it returns is the context of the Update, and must have
 	// the deadline of ctx; end is called with the error of the Update.
 	Group(ctx context.Context, callers []context.Context) (updating context.Context, end func(error))

@@ -16,6 +16,7 @@ import (
 	"github.com/cambio-auth/cambio/internal/httpapi"
 	"github.com/cambio-auth/cambio/internal/manage"
 	"github.com/cambio-auth/cambio/internal/store"
+	"github.com/cambio-auth/cambio/internal/telemetry"
 	"github.com/cambio-auth/cambio/internal/usage"
 	"github.com/cambio-auth/cambio/issuer"
 	"github.com/cambio-auth/cambio/verifier"
@@ -57,6 +58,11 @@ func (c *serveCmd) Run(ctx context.Context, p process) error {
 // told to come back, and /readyz says no.
 func serve(ctx context.Context, cfg config.Config, public, ops net.Listener, log *slog.Logger, ready func(db store.Store, iss string) error) error {
 	defer closeAll(public, ops)
+	traces, log, err := startTraces(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer stopTraces(ctx, traces, log)
 	certs, err := tlsConfig(cfg, log)
 	if err != nil {
 		return err
@@ -66,10 +72,14 @@ func serve(ctx context.Context, cfg config.Config, public, ops net.Listener, log
 		return err
 	}
 	iss := cfg.IssuerAt(public.Addr())
-	server, err := httpapi.New(httpapi.Config{
+	told := httpapi.Config{
 		Issuer: iss, TrustedProxies: cfg.TrustedProxies, Algorithms: cfg.SigningAlgs, TLS: certs, ClientCAs: authorities,
 		FailureLimit: cfg.FailureLimit, MaxConnections: maxConnections(), Version: readVersion(buildInfo()).Version, Log: log,
-	})
+	}
+	if traces != nil {
+		told.Tracer = traces
+	}
+	server, err := httpapi.New(told)
 	if err != nil {
 		return err
 	}
@@ -85,7 +95,7 @@ func serve(ctx context.Context, cfg config.Config, public, ops net.Listener, log
 	var supplier sync.WaitGroup
 	supplier.Go(func() {
 		defer end() // a server that has nothing to give is of no use
-		failed = supply(running, busy, cfg, iss, server, log, func(db store.Store) error {
+		failed = supply(running, busy, cfg, iss, server, log, traces, func(db store.Store) error {
 			if err := ready(db, iss); err != nil {
 				return err
 			}
@@ -108,8 +118,8 @@ func serve(ctx context.Context, cfg config.Config, public, ops net.Listener, log
 
 // supply opens the store, gives the server what it needs of it, and keeps count
 // of its use while it is busy.
-func supply(ctx, busy context.Context, cfg config.Config, iss string, server *httpapi.Server, log *slog.Logger, ready func(store.Store) error) (err error) {
-	db, err := openPatiently(ctx, cfg, log)
+func supply(ctx, busy context.Context, cfg config.Config, iss string, server *httpapi.Server, log *slog.Logger, traces *telemetry.Traces, ready func(store.Store) error) (err error) {
+	db, err := openPatiently(ctx, cfg, log, traces)
 	if err != nil {
 		return err
 	}
@@ -124,7 +134,7 @@ func supply(ctx, busy context.Context, cfg config.Config, iss string, server *ht
 		return err
 	}
 	census := manage.NewCensus(db, log)
-	parts, err := assemble(ctx, cfg, iss, guarded, keys, counts, server.Metrics())
+	parts, err := assemble(ctx, cfg, iss, guarded, keys, counts, server.Metrics(), traces)
 	if err != nil {
 		return err
 	}
@@ -149,9 +159,13 @@ func supply(ctx, busy context.Context, cfg config.Config, iss string, server *ht
 }
 
 // openPatiently waits for a database that does not answer, and says so.
-func openPatiently(ctx context.Context, cfg config.Config, log *slog.Logger) (store.Store, error) {
+func openPatiently(ctx context.Context, cfg config.Config, log *slog.Logger, traces *telemetry.Traces) (store.Store, error) {
+	opts := store.Options{AsIs: cfg.NoMigrate}
+	if traces != nil {
+		opts.Tracer = traces.Postgres()
+	}
 	for wait := time.Second; ; wait = min(2*wait, 10*time.Second) {
-		db, err := openDatabase(ctx, cfg.Store, cfg.NoMigrate)
+		db, err := store.OpenWith(ctx, cfg.Store, opts)
 		if !errors.Is(err, store.ErrAway) {
 			return db, err
 		}
@@ -171,8 +185,12 @@ func onlyHere(l net.Listener) bool {
 }
 
 // assemble joins the parts: verifier, issuer, statuses, usage, exchange, manage.
-func assemble(ctx context.Context, cfg config.Config, iss string, db store.Store, keys *issuer.Keyring, counts *usage.Recorder, metrics *httpapi.Metrics) (httpapi.Parts, error) {
-	verify, err := verifier.New(verifier.Config{Store: db, Groups: cfg.Groups, Updated: metrics.Updated})
+func assemble(ctx context.Context, cfg config.Config, iss string, db store.Store, keys *issuer.Keyring, counts *usage.Recorder, metrics *httpapi.Metrics, traces *telemetry.Traces) (httpapi.Parts, error) {
+	charging := verifier.Config{Store: db, Groups: cfg.Groups, Updated: metrics.Updated}
+	if traces != nil {
+		charging.Tracer = traces
+	}
+	verify, err := verifier.New(charging)
 	if err != nil {
 		return httpapi.Parts{}, err
 	}

@@ -81,6 +81,7 @@ func TestSettings(t *testing.T) {
 				"CAMBIO_TLS_CERT": "cert.pem", "CAMBIO_TLS_KEY": "key.pem",
 				"CAMBIO_LOG_FORMAT": "json", "CAMBIO_LOG_LEVEL": "debug", "CAMBIO_GROUPS": "4", "CAMBIO_USAGE_RETENTION": "48h",
 				"CAMBIO_FAILURE_LIMIT": "100/1h,20", "CAMBIO_MIGRATE": "off",
+				"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318", "CAMBIO_TRUST_TRACEPARENT": "true",
 			},
 			want: Config{
 				Issuer: "https://keys.example.com", Listen: "0.0.0.0:443", OpsListen: ":9000",
@@ -91,6 +92,7 @@ func TestSettings(t *testing.T) {
 				},
 				TLSCert: "cert.pem", TLSKey: "key.pem", LogFormat: "json", LogLevel: slog.LevelDebug,
 				FailureLimit: verifier.Rate{Limit: 100, Window: time.Hour, Burst: 20},
+				TracesURL:    "http://127.0.0.1:4318/v1/traces", TrustTraces: true,
 			},
 		},
 		"every setting can be given by its flag": {
@@ -166,6 +168,9 @@ func TestMistakes(t *testing.T) {
 		"a proxy that is a name":                           {env{"CAMBIO_TRUSTED_PROXIES": "10.0.0.1,proxy"}, []string{"CAMBIO_TRUSTED_PROXIES: must be addresses"}},
 		"a master key that is none":                        {env{"CAMBIO_MASTER_KEY": "hunter2"}, []string{"CAMBIO_MASTER_KEY: master key must be 32 bytes"}},
 		"two master keys":                                  {env{"CAMBIO_MASTER_KEY": key, "CAMBIO_MASTER_KEY_FILE": "f"}, []string{"CAMBIO_MASTER_KEY: is set, and so is CAMBIO_MASTER_KEY_FILE"}},
+		"a collector that is no URL":                       {env{"OTEL_EXPORTER_OTLP_ENDPOINT": "127.0.0.1:4318"}, []string{"OTEL_EXPORTER_OTLP_ENDPOINT: must be a URL"}},
+		"a collector with a password":                      {env{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "https://u:hunter2@traces.example.com"}, []string{"OTEL_EXPORTER_OTLP_ENDPOINT: must be a URL"}},
+		"a collector that is to be spoken to by gRPC":      {env{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, []string{"OTEL_EXPORTER_OTLP_ENDPOINT: traces are sent by http"}},
 		"a log format of another kind":                     {env{"CAMBIO_LOG_FORMAT": "xml"}, []string{"CAMBIO_LOG_FORMAT: must be text or json"}},
 		"a log level of another kind":                      {env{"CAMBIO_LOG_LEVEL": "loud"}, []string{"CAMBIO_LOG_LEVEL: must be debug"}},
 		"no group is no number of groups":                  {env{"CAMBIO_GROUPS": "0", "CAMBIO_STORE": "postgres://db/x", "CAMBIO_MASTER_KEY_FILE": "f"}, []string{"CAMBIO_GROUPS: must be a number from 1 to 4"}},
@@ -233,6 +238,26 @@ func TestIssuerIsMadeFromTheListenAddress(t *testing.T) {
 			got := tt.config.IssuerAt(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: tt.port})
 			if got != tt.want {
 				t.Errorf("issuer %s, want %s", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestWhereTracesAreSent(t *testing.T) {
+	for name, tt := range map[string]struct {
+		env  env
+		want string
+	}{
+		"nowhere by default":                             {},
+		"nowhere if OpenTelemetry is disabled":           {env: env{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318", "OTEL_SDK_DISABLED": "true"}},
+		"below the endpoint for everything":              {env{"OTEL_EXPORTER_OTLP_ENDPOINT": "https://c/otlp/"}, "https://c/otlp/v1/traces"},
+		"to the endpoint for traces as it is":            {env{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://a", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c/in"}, "http://c/in"},
+		"by the protocol that is ours, if it is said so": {env{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}, "http://c/v1/traces"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := read(t, tt.env)
+			if err != nil || got.TracesURL != tt.want {
+				t.Errorf("%q, %v", got.TracesURL, err)
 			}
 		})
 	}

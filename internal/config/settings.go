@@ -68,6 +68,7 @@ type Settings struct {
 	TLSClientCA    string   `name:"tls-client-ca" placeholder:"PATH" env:"CAMBIO_TLS_CLIENT_CA" help:"Authorities, PEM, whose certificates clients may authenticate with (tls_client_auth), beside those of their own making. Read again when the file changes. Default: clients are asked for no certificate."`
 	TLSSelfSigned  bool     `name:"tls-self-signed" env:"CAMBIO_TLS_SELF_SIGNED" help:"Ask clients for certificates of their own making alone (self_signed_tls_client_auth)."`
 	AllowHTTP      bool     `name:"allow-http" env:"CAMBIO_ALLOW_HTTP" help:"Allow plain HTTP beyond this machine. Keys and tokens then travel in the clear: only behind a proxy that does TLS."`
+	TrustTraces    bool     `name:"trust-traceparent" env:"CAMBIO_TRUST_TRACEPARENT" help:"Make a caller's traceparent the parent of its request, not only a link: only behind a gateway that sets it. Traces are sent if OTEL_EXPORTER_OTLP_ENDPOINT is set."`
 	LogFormat      string   `placeholder:"FORMAT" env:"CAMBIO_LOG_FORMAT" default:"text" help:"text or json. Default: text."`
 	LogLevel       string   `placeholder:"LEVEL" env:"CAMBIO_LOG_LEVEL" default:"info" help:"debug, info, warn or error. Default: info."`
 	Store          `embed:""`
@@ -95,6 +96,8 @@ type Config struct {
 	TLSKey         string
 	TLSClientCA    string // empty: no authority names clients
 	TLSSelfSigned  bool   // clients are asked for certificates without it too
+	TracesURL      string // where traces are posted; empty: nowhere
+	TrustTraces    bool
 	LogFormat      string // text or json
 	LogLevel       slog.Level
 }
@@ -112,6 +115,7 @@ func (s Settings) Config(getenv func(string) string) (Config, error) {
 		TLSKey:        s.TLSKey,
 		TLSClientCA:   s.TLSClientCA,
 		TLSSelfSigned: s.TLSSelfSigned,
+		TrustTraces:   s.TrustTraces,
 		LogFormat:     cmp.Or(s.LogFormat, "text"),
 	}
 	var m mistakes
@@ -135,6 +139,8 @@ func (s Settings) Config(getenv func(string) string) (Config, error) {
 	m.check("CAMBIO_FAILURE_LIMIT", err)
 	c.TrustedProxies, err = parseProxies(s.TrustedProxies)
 	m.check("CAMBIO_TRUSTED_PROXIES", err)
+	c.TracesURL, err = tracesURL(getenv)
+	m.check("OTEL_EXPORTER_OTLP_ENDPOINT", err)
 	c.MasterKey, err = parseMasterKey(getenv(EnvMasterKey), s.MasterKeyFile, c.Store)
 	m.check(EnvMasterKey, err)
 	if c.NoMigrate, err = s.Off(); err != nil {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/cambio-auth/cambio/internal/store/postgres"
 	"github.com/cambio-auth/cambio/internal/store/schema"
 	"github.com/cambio-auth/cambio/internal/store/sqlite"
@@ -17,30 +19,39 @@ var (
 	errMem = errors.New("CAMBIO_STORE: a store in memory would forget its keys; use sqlite:PATH with the path of a file")
 )
 
+// Options changes how a store is opened.
+type Options struct {
+	AsIs   bool            // by OpenAsIs
+	Tracer pgx.QueryTracer // of PostgreSQL; nil: nothing is traced
+}
+
 // Open opens the store that url names: "sqlite:" and the path of a file, relative
 // or absolute, which is made if it is not there; or a database of PostgreSQL, as
 // "postgres://" or "postgresql://", which must be there and may be empty. Its errors
 // name the setting CAMBIO_STORE and never hold url, which may hold a password; they
 // wrap ErrAway if the database may answer later. ctx bounds the opening alone.
-func Open(ctx context.Context, url string) (Store, error) { return open(ctx, url, false) }
+func Open(ctx context.Context, url string) (Store, error) { return OpenWith(ctx, url, Options{}) }
 
 // OpenAsIs is Open for a database that somebody else migrates. It makes no file, and
 // fails with schema.ErrBehind where a migration is due.
-func OpenAsIs(ctx context.Context, url string) (Store, error) { return open(ctx, url, true) }
+func OpenAsIs(ctx context.Context, url string) (Store, error) {
+	return OpenWith(ctx, url, Options{AsIs: true})
+}
 
-func open(ctx context.Context, url string, asIs bool) (Store, error) {
+// OpenWith is Open with options.
+func OpenWith(ctx context.Context, url string, opts Options) (Store, error) {
 	path, err := File(url)
 	switch {
 	case err != nil:
 		return nil, err
 	case path == "":
-		s, err := postgres.Open(ctx, url, postgres.Options{NoMigrate: asIs})
+		s, err := postgres.Open(ctx, url, postgres.Options{NoMigrate: opts.AsIs, Tracer: opts.Tracer})
 		if err != nil {
 			return nil, mayBeAway(err)
 		}
 		return s, nil
 	}
-	s, err := sqlite.Open(ctx, path, sqlite.Options{NoMigrate: asIs})
+	s, err := sqlite.Open(ctx, path, sqlite.Options{NoMigrate: opts.AsIs})
 	if err != nil {
 		return nil, err
 	}

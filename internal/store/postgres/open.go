@@ -22,6 +22,8 @@ type Options struct {
 	MaxConns       int   // connections at a time; zero: pool_max_conns of the URL, or else 8
 	StatusListSize int64 // entries of lists that are opened; zero: issuer.StatusListSize
 	NoMigrate      bool  // fail with schema.ErrBehind where a migration is due
+
+	Tracer pgx.QueryTracer // is told of every statement, and of connections if it wants; nil: nobody is
 }
 
 // defaultConns is enough for four groups in flight and some questions beside.
@@ -120,6 +122,7 @@ func configure(url string, opts Options) (*pgxpool.Config, error) {
 	}
 	cfg.ConnConfig.ConnectTimeout = cmp.Or(cfg.ConnConfig.ConnectTimeout, connectTimeout)
 	cfg.ConnConfig.OnNotice = onNotice
+	cfg.ConnConfig.Tracer = opts.Tracer
 	// A transaction that finds its connection dead runs again on another, and does
 	// not ask first: that would be a third round trip.
 	cfg.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return false }
