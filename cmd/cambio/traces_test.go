@@ -177,7 +177,9 @@ func (s *served) holdsGroups(r *receiver, charges int) {
 	if len(waits) != charges || len(groups) == 0 || len(groups) > charges {
 		s.t.Errorf("%d charges in %d groups", len(waits), len(groups))
 	}
-	if !slices.ContainsFunc(r.spans, func(span *otlp.Span) bool { return strings.Contains(attribute(span, "db.query.text"), "FOR NO KEY UPDATE") }) {
+	if !slices.ContainsFunc(r.spans, func(span *otlp.Span) bool {
+		return strings.Contains(attribute(span, "db.query.text"), "FOR NO KEY UPDATE")
+	}) {
 		s.t.Error("no statement is told")
 	}
 }
