@@ -99,14 +99,14 @@ func TestSettings(t *testing.T) {
 			args: []string{
 				"--issuer=https://keys.example.com", "--listen=[::1]:1", "--ops-listen=[::1]:2", "--store=postgres:x",
 				"--master-key-file=f", "--token-lifetime=1m", "--signing-algs=RS256", "--signing-period=2h", "--trusted-proxies=::1", "--tls-cert=c", "--tls-key=k",
-				"--allow-http", "--log-format=json", "--log-level=warn", "--groups=3", "--usage-retention=72h", "--failure-limit=7/1s",
+				"--allow-http", "--log-format=json", "--log-level=warn", "--groups=3", "--usage-retention=72h", "--failure-limit=7/1s", "--trust-traceparent",
 			},
 			want: Config{
 				Issuer: "https://keys.example.com", Listen: "[::1]:1", OpsListen: "[::1]:2", Store: "postgres:x",
 				MasterKeyFile: "f", Groups: 3, UsageRetention: 72 * time.Hour, TokenLifetime: time.Minute, SigningAlgs: []string{"RS256"}, SigningPeriod: 2 * time.Hour,
 				TrustedProxies: []netip.Prefix{netip.MustParsePrefix("::1/128")},
 				TLSCert:        "c", TLSKey: "k", LogFormat: "json", LogLevel: slog.LevelWarn,
-				FailureLimit: verifier.Rate{Limit: 7, Window: time.Second, Burst: 7},
+				FailureLimit: verifier.Rate{Limit: 7, Window: time.Second, Burst: 7}, TrustTraces: true,
 			},
 		},
 		"plain HTTP beyond this machine is possible when it is asked for": {
