@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -121,7 +122,7 @@ func (w *world) knownSeries() {
 		w.do(w.post(f))
 	}
 	r := w.post(form(good).Encode())
-	r.SetBasicAuth(w.clientID, keepSecret("wrong"))
+	r.SetBasicAuth(w.clientID, keepSecret("never its secret"))
 	w.do(r) // invalid_client
 	for range 3 {
 		r := w.post(form(good).Encode())
@@ -351,8 +352,8 @@ func TestAnAnswerThatIsCutOffIsCountedAsSuch(t *testing.T) {
 	cut := httpapi.Panicking(w.server, http.ErrAbortHandler)
 	func() {
 		defer func() {
-			if v := recover(); v != http.ErrAbortHandler {
-				t.Errorf("panicked with %v", v)
+			if err, _ := recover().(error); !errors.Is(err, http.ErrAbortHandler) {
+				t.Errorf("panicked with %v", err)
 			}
 		}()
 		cut.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))

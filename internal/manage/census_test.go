@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,14 +16,14 @@ import (
 // slow is a manage.Counter that takes its time, or fails.
 type slow struct {
 	takes  time.Duration
-	fails  bool
+	fails  atomic.Bool
 	counts int
 }
 
 func (s *slow) CountKeys(context.Context) ([]manage.KeyCount, error) {
 	time.Sleep(s.takes)
 	s.counts++
-	if s.fails {
+	if s.fails.Load() {
 		return nil, errors.New("away")
 	}
 	return []manage.KeyCount{{Keyspace: "default", State: "active", Keys: int64(s.counts)}}, nil
@@ -78,7 +79,7 @@ func TestACountThatFailsLeavesTheLastOne(t *testing.T) {
 	s := &slow{}
 	census(t, s, func(read func(time.Duration) manage.Counted) {
 		first := read(30 * time.Second)
-		s.fails = true
+		s.fails.Store(true)
 		if last := read(3 * time.Minute); s.counts < 2 || !last.At.Equal(first.At) || len(last.Keys) != 1 {
 			t.Errorf("counted %d times, %v", s.counts, last)
 		}

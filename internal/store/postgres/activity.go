@@ -65,8 +65,8 @@ func kindOfCode(code string) activity.Kind {
 	return activity.Other
 }
 
-// CountKeys implements manage.Counter. It reads every key that was not deleted: half
-// a second for a million.
+// CountKeys implements manage.Counter. It reads every key, which takes a second
+// for a million.
 func (s *Store) CountKeys(ctx context.Context) ([]manage.KeyCount, error) {
 	return query(ctx, s, func(row pgx.CollectableRow) (n manage.KeyCount, err error) {
 		return n, row.Scan(&n.Keyspace, &n.State, &n.Keys)
