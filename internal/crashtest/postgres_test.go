@@ -13,7 +13,7 @@ import (
 func TestThreeReplicasGrantWhatIsOwnedNoLessAndNoMore(t *testing.T) {
 	in := install(t, pgtest.Database(t, "", nil), 50, 100, 150, 200, plenty)
 	replicas := []*server{in.serve(), in.serve(), in.serve()}
-	each := rounds(15, 600)
+	each := rounds(15, 100)
 	in.each(each, replicas...)
 	in.each(each, replicas...)
 	sum := in.balanced("at the end")
@@ -33,7 +33,7 @@ func TestThreeReplicasGrantWhatIsOwnedNoLessAndNoMore(t *testing.T) {
 func TestAKilledReplicaLosesNoAcknowledgedChargeAndTheOthersGoOn(t *testing.T) {
 	in := install(t, pgtest.Database(t, "", nil), plenty, plenty, plenty)
 	stays := in.serve()
-	for round := range rounds(3, 30) {
+	for round := range rounds(3, 10) {
 		dies := in.serve()
 		l := in.load(stays, dies)
 		l.more(500)
@@ -51,7 +51,7 @@ func TestAKilledDatabaseLosesNoAcknowledgedChargeAndServersFindItAgain(t *testin
 	db := pgtest.Start(t, pgtest.Options{Durable: true})
 	in := install(t, db.URL("postgres"), plenty, plenty, plenty)
 	replicas := []*server{in.serve(), in.serve()}
-	for round := range rounds(3, 30) {
+	for round := range rounds(3, 10) {
 		l := in.load(replicas...)
 		l.more(int64(300 + 200*round))
 		db.Kill()
@@ -67,7 +67,7 @@ func TestAKilledDatabaseLosesNoAcknowledgedChargeAndServersFindItAgain(t *testin
 
 func TestFailover(t *testing.T) {
 	t.Run("to a synchronous standby loses no acknowledged charge", func(t *testing.T) {
-		for round := range rounds(1, 5) {
+		for round := range rounds(1, 2) {
 			if sum := failover(t, pgtest.Options{Synchronous: true}, 0); sum.lost > 0 {
 				t.Errorf("round %d: %d acknowledged charges are lost", round+1, sum.lost)
 			}

@@ -9,7 +9,7 @@ const plenty = 1_000_000_000
 
 func TestAServerKilledUnderLoadLosesNoAcknowledgedChargeAndInventsNone(t *testing.T) {
 	in := onSQLite(t, plenty, plenty, plenty, plenty, plenty)
-	for round := range rounds(3, 30) {
+	for round := range rounds(3, 10) {
 		s := in.serve()
 		l := in.load(s)
 		l.more(int64(200 + 150*round))
@@ -26,7 +26,7 @@ func TestAServerKilledUnderLoadLosesNoAcknowledgedChargeAndInventsNone(t *testin
 
 func TestAServerAskedToEndUnderLoadAnswersWhatItChargesAndExitsWithZero(t *testing.T) {
 	in := onSQLite(t, plenty, plenty, plenty)
-	for round := range rounds(2, 20) {
+	for round := range rounds(2, 6) {
 		s := in.serve()
 		l := in.load(s)
 		l.more(300)
