@@ -25,7 +25,7 @@ format: ## rewrite the sources as the linter wants them
 unit: ## all tests under the race detector
 	@.ci/need
 	CGO_ENABLED=1 go test -race $(UNWATCHED) -timeout=20m $$(go list ./... | grep -v 'cmd/cambio$$')
-	CGO_ENABLED=1 go test -race $(UNWATCHED) -timeout=20m -run='TestScripts/(serve|inflight|story)|Trace' ./cmd/cambio
+	CGO_ENABLED=1 go test -race $(UNWATCHED) -timeout=20m -run='TestScripts/stories/(serve|inflight|story)' ./cmd/cambio
 	go test -timeout=20m ./cmd/cambio # starts hundreds of processes, each ten times slower when watched
 	cd internal/bench/peers && go test ./...
 
@@ -59,7 +59,7 @@ soak: ## load, faults and attacks for SOAK, on three replicas and a database tha
 
 fips: ## what computes with keys, with only FIPS 140-3 algorithms allowed; make slow is too
 	GODEBUG=fips140=only go test ./verifier ./sdk/... ./internal/client ./internal/exchange ./internal/httpapi
-	GODEBUG=fips140=only go test -run='TestScripts/(story|signingkeys|clientkeys|restore)' ./cmd/cambio
+	GODEBUG=fips140=only go test -run='TestScripts/stories/(story|signingkeys|clientkeys|restore)' ./cmd/cambio
 
 vuln: ## known vulnerabilities, where their database can be reached
 	@.ci/vuln
