@@ -76,7 +76,7 @@ func CertificateOf(chain []*x509.Certificate, roots *x509.CertPool, now time.Tim
 		return Certificate{}, false
 	}
 	leaf := chain[0]
-	cert := Certificate{Thumbprint: sha256.Sum256(leaf.Raw)}
+	cert := Certificate{Thumbprint: ThumbprintOf(leaf)}
 	if roots == nil {
 		return cert, true
 	}
