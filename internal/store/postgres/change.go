@@ -22,22 +22,30 @@ type change struct {
 // and the panic goes on.
 func (s *Store) Change(ctx context.Context, do func(ctx context.Context, tx manage.Tx) error) error {
 	var added int64
-	err := s.transact(ctx, func(tx *transaction) ([]statement, error) {
+	err := s.changing(ctx, func(c *change) error {
+		err := do(ctx, c)
+		added = c.added
+		return err
+	})
+	if err == nil && added > 0 {
+		s.grow(ctx, added)
+	}
+	return err
+}
+
+// changing runs do in a transaction, and adds what it logged at its end.
+func (s *Store) changing(ctx context.Context, do func(*change) error) error {
+	return s.transact(ctx, func(tx *transaction) ([]statement, error) {
 		c := &change{transaction: tx, listSize: s.listSize}
 		err := tx.begin(ctx, []statement{{`SELECT ` + clock, nil}}, func(results pgx.BatchResults) (err error) {
 			c.now, err = scanClock(results.QueryRow())
 			return err
 		})
 		if err == nil {
-			err = do(ctx, c)
+			err = do(c)
 		}
-		added = c.added
 		return c.entries, err
 	})
-	if err == nil && added > 0 {
-		s.grow(ctx, added)
-	}
-	return err
 }
 
 // analyzed is after how many new keys PostgreSQL is told to look at its tables, and

@@ -158,23 +158,15 @@ func (s *Store) BeginAnew(ctx context.Context, b restore.Beginning) (begun resto
 	if err != nil {
 		return begun, err
 	}
-	err = s.transact(ctx, func(tx *transaction) ([]statement, error) {
-		c := &change{transaction: tx, listSize: s.listSize}
-		err := tx.begin(ctx, []statement{{`SELECT ` + clock, nil}}, func(results pgx.BatchResults) (err error) {
-			c.now, err = scanClock(results.QueryRow())
-			return err
-		})
-		if err != nil {
-			return nil, err
-		}
+	err = s.changing(ctx, func(c *change) (err error) {
 		if begun, err = c.beginAnew(ctx, b.After, here); err != nil {
-			return nil, err
+			return err
 		}
 		if err := c.changeSigningKeys(ctx, b.Change); err != nil {
-			return nil, err
+			return err
 		}
 		_, err = c.Log(ctx, b.Entry)
-		return c.entries, err
+		return err
 	})
 	if err != nil {
 		return restore.Begun{}, fmt.Errorf("beginning anew: %w", err)
