@@ -24,7 +24,7 @@ format: ## rewrite the sources as the linter wants them
 
 unit: ## all tests under the race detector
 	@.ci/need
-	CGO_ENABLED=1 go test -race $(UNWATCHED) -timeout=20m $$(go list ./... | grep -v 'cmd/cambio$$')
+	CGO_ENABLED=1 go test -race $(UNWATCHED) -p 4 -timeout=20m $$(go list ./... | grep -v 'cmd/cambio$$')
 	CGO_ENABLED=1 go test -race $(UNWATCHED) -timeout=20m -run='TestScripts/stories/(serve|inflight|story)' ./cmd/cambio
 	go test -timeout=20m ./cmd/cambio # starts hundreds of processes, each ten times slower when watched
 	cd internal/bench/peers && go test ./...
